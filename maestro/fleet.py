@@ -1,0 +1,121 @@
+"""The hardware and the models: clusters, nodes, accelerators, and what each model weighs and how fast it runs.
+
+Amounts are in the units their names say: ``_bytes``, ``_s`` (seconds), ``_tokens``, ``_per_s``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class WeightTier(StrEnum):
+    """Where a model's weights are, from farthest to nearest."""
+
+    REMOTE = "remote"
+    DISK = "disk"
+    HOST = "host"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceleratorSpec:
+    """One GPU, or on a machine without GPUs a slice of CPU cores and memory.
+
+    ``kind`` names the hardware type that performance coefficients are keyed by. ``slots`` bounds the stages that run
+    at once over all its replicas. ``kv_elastic`` says that KV memory is taken from and returned to the device as
+    stages come and go; where it is false each replica holds a fixed pool from its start to its end.
+    """
+
+    name: str
+    kind: str
+    memory_bytes: int
+    slots: int
+    kv_elastic: bool = False
+    cpu_cores: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """One machine: its accelerators, and the tiers and links that weights come over."""
+
+    name: str
+    accelerators: tuple[AcceleratorSpec, ...]
+    host_memory_bytes: int
+    disk_bytes_per_s: float
+    host_to_device_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """A network domain: nodes between which moving a stage's input costs nothing worth counting."""
+
+    name: str
+    nodes: tuple[NodeSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GpuBudget:
+    """How many accelerators a plan may use: in all, and per cluster (no entry: no limit of its own)."""
+
+    total: int
+    per_cluster: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedCoefficients:
+    """How one model runs on one kind of accelerator.
+
+    A decode step of a batch of b takes ``(1 + batch_slope * (b - 1)) / decode_tokens_per_s`` seconds;
+    each further active model on the accelerator multiplies it by ``1 + colocation_slope``.
+    """
+
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+    batch_slope: float
+    colocation_slope: float
+    start_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model as the scheduler knows it.
+
+    ``overhead_bytes`` is what an engine takes beyond weights and KV (runtime, activations, its processes on a CPU).
+    ``kv_pool_bytes`` is the pool a replica is started with where KV is not elastic. ``speeds`` is keyed by accelerator
+    kind: a kind that is absent cannot serve the model. ``pinned_on`` names accelerators its replica never leaves.
+    """
+
+    name: str
+    weights_bytes: int
+    kv_bytes_per_token: int
+    kv_pool_bytes: int
+    overhead_bytes: int
+    context_tokens: int
+    max_batch: int
+    speeds: Mapping[str, SpeedCoefficients]
+    pinned_on: frozenset[str] = frozenset()
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Device memory that a resident replica takes before any stage runs, elastic KV not counted."""
+        return self.weights_bytes + self.overhead_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """What it costs to hand a stage's output to a stage in another cluster."""
+
+    delay_s: float = 0.0
+    bytes_per_s: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything there is to run on."""
+
+    clusters: tuple[ClusterSpec, ...]
+    models: Mapping[str, ModelSpec]
+    network: NetworkSpec
+    budget: GpuBudget

@@ -1,0 +1,156 @@
+"""What the planner sees at one instant: fleet, residency, running and waiting stages with predicted costs.
+
+A snapshot is a frozen value. Its times are seconds relative to ``taken_at_s`` (so the instant itself is 0), its
+memory is in bytes. Stages of one workflow refer to each other by :class:`StageKey`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from maestro.fleet import GpuBudget, ModelSpec
+
+
+class StageKey(NamedTuple):
+    """Names one stage of one workflow."""
+
+    workflow: str
+    stage: str
+
+    def __str__(self) -> str:
+        """``workflow/stage``, as people read it."""
+        return f"{self.workflow}/{self.stage}"
+
+
+class ReplicaPhase(StrEnum):
+    """Where a replica is in its life."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"  # takes no new stage; unloaded when its last one ends
+    SLEEPING = "sleeping"  # weights in host memory
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """A replica on an accelerator. ``ready_in_s`` is 0 once it can serve; ``kv_pool_bytes`` is 0 for elastic KV."""
+
+    model: str
+    generation: int
+    phase: ReplicaPhase
+    ready_in_s: float
+    kv_pool_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AcceleratorState:
+    """An accelerator that is up, with its replicas. Only LOADING, READY and DRAINING replicas take device memory."""
+
+    name: str
+    node: str
+    cluster: str
+    kind: str
+    memory_bytes: int
+    slots: int
+    kv_elastic: bool
+    replicas: tuple[ReplicaState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOption:
+    """One way to run a stage: ``model`` on accelerators of ``kind``.
+
+    ``duration_s`` is the predicted time in the engine at the median length, ``duration_p90_s`` at the 90th percentile;
+    ``kv_bytes`` is the KV reservation (an upper quantile of the length, capped by ``max_tokens`` and the context).
+    """
+
+    model: str
+    kind: str
+    duration_s: float
+    duration_p90_s: float
+    kv_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingStage:
+    """A stage that has not started.
+
+    ``predecessors`` holds only those that have not ended; ``inputs_from`` the clusters where ended ones ran, whose
+    output has to cross the network to be used elsewhere. An LLM stage has ``options``; a tool stage has none and
+    takes ``external_s`` from the moment its predecessors have ended. ``tail_s`` is the longest predicted path from
+    this stage's start to its workflow's end. ``not_before_s`` holds back a retry; ``waited_s`` counts from readiness.
+    """
+
+    key: StageKey
+    predecessors: tuple[StageKey, ...]
+    options: tuple[RunOption, ...]
+    tail_s: float
+    external_s: float | None = None
+    inputs_from: frozenset[str] = frozenset()
+    not_before_s: float = 0.0
+    waited_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStage:
+    """A stage that runs: fixed for the planner. A running tool stage has ``accelerator`` and ``model`` None."""
+
+    key: StageKey
+    accelerator: str | None
+    model: str | None
+    remaining_s: float
+    remaining_p90_s: float
+    kv_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowState:
+    """A workflow that has not ended. ``deadline_s`` is relative to the snapshot and negative once it has passed."""
+
+    id: str
+    deadline_s: float
+    weight: float
+    age_s: float
+    slo_class: str
+    remaining_work_s: float
+    received_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveWeights:
+    """Weights of the objective's terms, all >= 0; see ``maestro_solver.objective`` for the formula."""
+
+    late: float = 100.0
+    tardy: float = 1.0
+    tardy_cap_s: float = 60.0
+    latency: float = 0.2
+    swap: float = 1.0
+    network: float = 0.0
+    gpu: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One instant, frozen and versioned.
+
+    ``load_s`` gives the seconds from the start of a load to readiness, keyed by (model, accelerator); a pair that is
+    absent cannot be loaded (no such weights on the node, no speed for the kind, or it never fits).
+    ``network_delay_s`` is paid when a stage reads from another cluster.
+    """
+
+    version: int
+    taken_at_s: float
+    accelerators: tuple[AcceleratorState, ...]
+    models: Mapping[str, ModelSpec]
+    load_s: Mapping[tuple[str, str], float]
+    workflows: tuple[WorkflowState, ...]
+    waiting: tuple[WaitingStage, ...]
+    running: tuple[RunningStage, ...]
+    budget: GpuBudget
+    network_delay_s: float
+    weights: ObjectiveWeights
+    omitted_stages: int = 0

@@ -1,0 +1,1 @@
+"""The scheduler service, its command line, and what else runs beside it."""
