@@ -120,3 +120,15 @@ class WorkflowSpec:
             for before in stage.after:
                 after[before].append(stage.id)
         return {stage_id: tuple(ids) for stage_id, ids in after.items()}
+
+    @cached_property
+    def topological_order(self) -> tuple[str, ...]:
+        """The stage ids, predecessors first; of stages that could stand in either order the one submitted first leads."""
+        missing = {stage.id: len(stage.after) for stage in self.stages}
+        order = [stage.id for stage in self.stages if not stage.after]
+        for stage_id in order:  # the list grows while it is walked: a queue
+            for successor in self.successors[stage_id]:
+                missing[successor] -= 1
+                if not missing[successor]:
+                    order.append(successor)
+        return tuple(order)

@@ -566,6 +566,7 @@ class PlannedResidency(_message.Message):
     READY_S_FIELD_NUMBER: _builtins.int
     END_S_FIELD_NUMBER: _builtins.int
     INITIAL_FIELD_NUMBER: _builtins.int
+    KV_POOL_BYTES_FIELD_NUMBER: _builtins.int
     accelerator: _builtins.str
     model: _builtins.str
     load_start_s: _builtins.float
@@ -576,6 +577,8 @@ class PlannedResidency(_message.Message):
     """When it is evicted, seconds; unset: it stays."""
     initial: _builtins.bool
     """It was resident or loading when the snapshot was taken."""
+    kv_pool_bytes: _builtins.int
+    """The replica's fixed pool, bytes; 0 where KV is elastic."""
     def __init__(
         self,
         *,
@@ -585,10 +588,11 @@ class PlannedResidency(_message.Message):
         ready_s: _builtins.float = ...,
         end_s: _builtins.float | None = ...,
         initial: _builtins.bool = ...,
+        kv_pool_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_end_s", b"_end_s", "end_s", b"end_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_s", b"_end_s", "accelerator", b"accelerator", "end_s", b"end_s", "initial", b"initial", "load_start_s", b"load_start_s", "model", b"model", "ready_s", b"ready_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_s", b"_end_s", "accelerator", b"accelerator", "end_s", b"end_s", "initial", b"initial", "kv_pool_bytes", b"kv_pool_bytes", "load_start_s", b"load_start_s", "model", b"model", "ready_s", b"ready_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_s: _TypeAlias = _typing.Literal["end_s"]  # noqa: Y015
     _WhichOneofArgType__end_s: _TypeAlias = _typing.Literal["_end_s", b"_end_s"]  # noqa: Y015
@@ -661,6 +665,7 @@ class Provenance(_message.Message):
     FALLBACK_REASON_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     PORTFOLIO_OBJECTIVE_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     snapshot_version: _builtins.int
     source: _builtins.str
     """cp_sat, improved, portfolio or incremental."""
@@ -682,6 +687,8 @@ class Provenance(_message.Message):
     """The heuristic the plan came from or started from."""
     portfolio_objective: _builtins.float
     """Objective of the best heuristic plan found for the same snapshot."""
+    notes: _builtins.str
+    """A sentence for people; may be empty."""
     @_builtins.property
     def terms(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Weighted terms by name."""
@@ -702,10 +709,11 @@ class Provenance(_message.Message):
         fallback_reason: _builtins.str = ...,
         policy: _builtins.str = ...,
         portfolio_objective: _builtins.float | None = ...,
+        notes: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_bound", b"_bound", "_gap", b"_gap", "_portfolio_objective", b"_portfolio_objective", "bound", b"bound", "gap", b"gap", "portfolio_objective", b"portfolio_objective"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bound", b"_bound", "_gap", b"_gap", "_portfolio_objective", b"_portfolio_objective", "bound", b"bound", "build_s", b"build_s", "fallback_reason", b"fallback_reason", "gap", b"gap", "objective", b"objective", "policy", b"policy", "portfolio_objective", b"portfolio_objective", "snapshot_version", b"snapshot_version", "solve_s", b"solve_s", "source", b"source", "status", b"status", "terms", b"terms", "total_s", b"total_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bound", b"_bound", "_gap", b"_gap", "_portfolio_objective", b"_portfolio_objective", "bound", b"bound", "build_s", b"build_s", "fallback_reason", b"fallback_reason", "gap", b"gap", "notes", b"notes", "objective", b"objective", "policy", b"policy", "portfolio_objective", b"portfolio_objective", "snapshot_version", b"snapshot_version", "solve_s", b"solve_s", "source", b"source", "status", b"status", "terms", b"terms", "total_s", b"total_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bound: _TypeAlias = _typing.Literal["bound"]  # noqa: Y015
     _WhichOneofArgType__bound: _TypeAlias = _typing.Literal["_bound", b"_bound"]  # noqa: Y015

@@ -479,6 +479,7 @@ class StageStatus(_message.Message):
     READY_AT_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
+    REPLICA_GENERATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The stage's id."""
     state: Global___StageState.ValueType
@@ -503,6 +504,8 @@ class StageStatus(_message.Message):
     """Output of the stage, when it has succeeded."""
     finish_reason: _builtins.str
     """How the engine ended the output: stop, length or tool_calls."""
+    replica_generation: _builtins.int
+    """Which life of the replica the last attempt was sent to."""
     @_builtins.property
     def forecast(self) -> Global___LengthForecast:
         """Predicted output length."""
@@ -543,10 +546,11 @@ class StageStatus(_message.Message):
         ready_at: _timestamp_pb2.Timestamp | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
+        replica_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "forecast", b"forecast", "ready_at", b"ready_at", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "attempt_id", b"attempt_id", "attempts", b"attempts", "detail", b"detail", "ended_at", b"ended_at", "finish_reason", b"finish_reason", "forecast", b"forecast", "id", b"id", "kv_reserved_tokens", b"kv_reserved_tokens", "model", b"model", "output", b"output", "ready_at", b"ready_at", "reason", b"reason", "role", b"role", "started_at", b"started_at", "state", b"state", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "attempt_id", b"attempt_id", "attempts", b"attempts", "detail", b"detail", "ended_at", b"ended_at", "finish_reason", b"finish_reason", "forecast", b"forecast", "id", b"id", "kv_reserved_tokens", b"kv_reserved_tokens", "model", b"model", "output", b"output", "ready_at", b"ready_at", "reason", b"reason", "replica_generation", b"replica_generation", "role", b"role", "started_at", b"started_at", "state", b"state", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

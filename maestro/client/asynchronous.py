@@ -1,0 +1,144 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+import grpc
+import networkx as nx
+
+from maestro.client.calls import (
+    CHANNEL_OPTIONS,
+    DEFAULT_ADDRESS,
+    DEFAULT_TIMEOUT_S,
+    REWATCH_DELAY_S,
+    PlanReport,
+    complete_request,
+    list_request,
+    not_ended,
+    plan_report,
+    submit_request,
+)
+from maestro.client.result import WorkflowResult
+from maestro.client.watching import Watch
+from maestro.codec import workflow_state_from_proto, workflow_status_from_proto
+from maestro.events import Event
+from maestro.status import WorkflowState, WorkflowStatus
+from maestro.v1 import scheduler_pb2 as pb
+from maestro.v1.scheduler_pb2_grpc import SchedulerServiceStub
+from maestro.wire_errors import from_rpc_error, typed_errors
+from maestro.workflow import WorkflowSpec
+
+
+class AsyncClient:
+    """A connection to one scheduler; use it in ``async with``, or call ``close``.
+
+    ``timeout_s`` bounds every single call. Methods raise the typed errors of ``maestro.errors``: InvalidInputError
+    with field and remedy, NotFoundError, ConflictError, OverloadedError, UnreachableError, DeadlineExceededError.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._stub = SchedulerServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close(None)
+
+    async def submit(self, workflow: WorkflowSpec | nx.DiGraph[str]) -> str:
+        """Submit a workflow and return its id; once this returns, it survives any crash of the scheduler."""
+        request = submit_request(workflow)
+        with typed_errors(self._address):
+            return (await self._stub.SubmitWorkflow(request, timeout=self._timeout_s)).workflow_id
+
+    async def watch(
+        self, workflow_id: str, *, after_sequence: int = 0, tokens: bool = False, patience_s: float = 60.0
+    ) -> AsyncIterator[Event]:
+        """Yield the workflow's events after ``after_sequence`` until it ends, each transition once.
+
+        A broken stream is resumed where it broke, also over a restart of the scheduler; after ``patience_s`` seconds
+        of waiting without any event UnreachableError (or OverloadedError) is raised.
+        """
+        watch = Watch(workflow_id, after_sequence, tokens, patience_s)
+        while not watch.ended:
+            stream = self._stub.WatchWorkflow(watch.request())
+            try:
+                async for message in stream:
+                    for event in watch.take(message):
+                        yield event
+                return
+            except grpc.aio.AioRpcError as error:
+                delay_s = watch.delay_after(from_rpc_error(error, self._address))
+            finally:
+                stream.cancel()
+            await asyncio.sleep(delay_s)
+
+    async def result(self, workflow_id: str, *, timeout_s: float | None = None) -> WorkflowResult:
+        """Wait until the workflow has ended and return what became of it.
+
+        Raises DeadlineExceededError where that takes longer than ``timeout_s``; the workflow goes on.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    async for _ in self.watch(workflow_id):
+                        pass
+                    result = WorkflowResult(await self.get(workflow_id))
+                    if result.ended:
+                        return result
+                    await asyncio.sleep(REWATCH_DELAY_S)
+        except TimeoutError as error:
+            raise not_ended(workflow_id, timeout_s) from error
+
+    async def get(self, workflow_id: str) -> WorkflowStatus:
+        """Return the workflow's state with all its stages."""
+        request = pb.GetWorkflowRequest(workflow_id=workflow_id)
+        with typed_errors(self._address):
+            response = await self._stub.GetWorkflow(request, timeout=self._timeout_s)
+        return workflow_status_from_proto(response.workflow)
+
+    async def list(self, *, tenant: str = "", state: WorkflowState | None = None) -> AsyncIterator[WorkflowStatus]:
+        """Yield workflows without their stages, newest first, page after page."""
+        page_token = ""
+        while True:
+            request = list_request(tenant, state, page_token)
+            with typed_errors(self._address):
+                page = await self._stub.ListWorkflows(request, timeout=self._timeout_s)
+            for workflow in page.workflows:
+                yield workflow_status_from_proto(workflow)
+            page_token = page.next_page_token
+            if not page_token:
+                return
+
+    async def cancel(self, workflow_id: str) -> WorkflowState:
+        """Cancel what has not ended and return the state after that; an ended workflow keeps its state."""
+        request = pb.CancelWorkflowRequest(workflow_id=workflow_id)
+        with typed_errors(self._address):
+            response = await self._stub.CancelWorkflow(request, timeout=self._timeout_s)
+        return workflow_state_from_proto(response.state)
+
+    async def complete_stage(
+        self, workflow_id: str, stage_id: str, *, output: str | None = None, error: str | None = None
+    ) -> None:
+        """End a tool stage with its ``output``, which later stages may quote, or fail it for good with ``error``."""
+        request = complete_request(workflow_id, stage_id, output, error)
+        with typed_errors(self._address):
+            await self._stub.CompleteStage(request, timeout=self._timeout_s)
+
+    async def plan(self) -> PlanReport:
+        """Return the plan in force and where plans came from."""
+        with typed_errors(self._address):
+            return plan_report(await self._stub.GetPlan(pb.GetPlanRequest(), timeout=self._timeout_s))

@@ -1,0 +1,156 @@
+"""The client for code without an event loop; safe to share between threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import grpc
+import networkx as nx
+
+from maestro.client.calls import (
+    CHANNEL_OPTIONS,
+    DEFAULT_ADDRESS,
+    DEFAULT_TIMEOUT_S,
+    REWATCH_DELAY_S,
+    PlanReport,
+    complete_request,
+    list_request,
+    not_ended,
+    plan_report,
+    submit_request,
+)
+from maestro.client.result import WorkflowResult
+from maestro.client.watching import Watch
+from maestro.codec import workflow_state_from_proto, workflow_status_from_proto
+from maestro.errors import DeadlineExceededError
+from maestro.events import Event
+from maestro.status import WorkflowState, WorkflowStatus
+from maestro.v1 import scheduler_pb2 as pb
+from maestro.v1.scheduler_pb2_grpc import SchedulerServiceStub
+from maestro.wire_errors import from_rpc_error, typed_errors
+from maestro.workflow import WorkflowSpec
+
+
+class Client:
+    """A connection to one scheduler; use it in ``with``, or call ``close``.
+
+    ``timeout_s`` bounds every single call. Methods raise the typed errors of ``maestro.errors``: InvalidInputError
+    with field and remedy, NotFoundError, ConflictError, OverloadedError, UnreachableError, DeadlineExceededError.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self._stub = SchedulerServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def submit(self, workflow: WorkflowSpec | nx.DiGraph[str]) -> str:
+        """Submit a workflow and return its id; once this returns, it survives any crash of the scheduler."""
+        request = submit_request(workflow)
+        with typed_errors(self._address):
+            return self._stub.SubmitWorkflow(request, timeout=self._timeout_s).workflow_id
+
+    def watch(
+        self,
+        workflow_id: str,
+        *,
+        after_sequence: int = 0,
+        tokens: bool = False,
+        patience_s: float = 60.0,
+        timeout_s: float | None = None,
+    ) -> Iterator[Event]:
+        """Yield the workflow's events after ``after_sequence`` until it ends, each transition once.
+
+        A broken stream is resumed where it broke, also over a restart of the scheduler; after ``patience_s`` seconds
+        of waiting without any event UnreachableError (or OverloadedError) is raised, and after ``timeout_s`` in all
+        DeadlineExceededError.
+        """
+        watch = Watch(workflow_id, after_sequence, tokens, patience_s)
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while not watch.ended:
+            left_s = _left_s(until_s)
+            stream = self._stub.WatchWorkflow(watch.request(), timeout=left_s)
+            try:
+                for message in stream:
+                    yield from watch.take(message)
+                return
+            except grpc.RpcError as error:
+                delay_s = watch.delay_after(from_rpc_error(error, self._address))
+            finally:
+                stream.cancel()  # type: ignore[no-untyped-call]
+            time.sleep(delay_s if left_s is None else min(delay_s, left_s))
+
+    def result(self, workflow_id: str, *, timeout_s: float | None = None) -> WorkflowResult:
+        """Wait until the workflow has ended and return what became of it.
+
+        Raises DeadlineExceededError where that takes longer than ``timeout_s``; the workflow goes on.
+        """
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            try:
+                for _ in self.watch(workflow_id, timeout_s=_left_s(until_s)):
+                    pass
+            except DeadlineExceededError as error:
+                raise not_ended(workflow_id, timeout_s) from error
+            result = WorkflowResult(self.get(workflow_id))
+            if result.ended:
+                return result
+            time.sleep(REWATCH_DELAY_S)
+
+    def get(self, workflow_id: str) -> WorkflowStatus:
+        """Return the workflow's state with all its stages."""
+        with typed_errors(self._address):
+            response = self._stub.GetWorkflow(pb.GetWorkflowRequest(workflow_id=workflow_id), timeout=self._timeout_s)
+        return workflow_status_from_proto(response.workflow)
+
+    def list(self, *, tenant: str = "", state: WorkflowState | None = None) -> Iterator[WorkflowStatus]:
+        """Yield workflows without their stages, newest first, page after page."""
+        page_token = ""
+        while True:
+            with typed_errors(self._address):
+                page = self._stub.ListWorkflows(list_request(tenant, state, page_token), timeout=self._timeout_s)
+            yield from map(workflow_status_from_proto, page.workflows)
+            page_token = page.next_page_token
+            if not page_token:
+                return
+
+    def cancel(self, workflow_id: str) -> WorkflowState:
+        """Cancel what has not ended and return the state after that; an ended workflow keeps its state."""
+        with typed_errors(self._address):
+            response = self._stub.CancelWorkflow(
+                pb.CancelWorkflowRequest(workflow_id=workflow_id), timeout=self._timeout_s
+            )
+        return workflow_state_from_proto(response.state)
+
+    def complete_stage(
+        self, workflow_id: str, stage_id: str, *, output: str | None = None, error: str | None = None
+    ) -> None:
+        """End a tool stage with its ``output``, which later stages may quote, or fail it for good with ``error``."""
+        request = complete_request(workflow_id, stage_id, output, error)
+        with typed_errors(self._address):
+            self._stub.CompleteStage(request, timeout=self._timeout_s)
+
+    def plan(self) -> PlanReport:
+        """Return the plan in force and where plans came from."""
+        with typed_errors(self._address):
+            return plan_report(self._stub.GetPlan(pb.GetPlanRequest(), timeout=self._timeout_s))
+
+
+def _left_s(until_s: float | None) -> float | None:
+    """Return the seconds left until a moment of the monotonic clock; None: for ever."""
+    return None if until_s is None else max(0.0, until_s - time.monotonic())

@@ -1,0 +1,79 @@
+"""What both clients send and how they read the answers: pure functions between the domain and the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+
+from maestro.codec import plan_from_proto, workflow_state_to_proto, workflow_to_proto
+from maestro.errors import DeadlineExceededError, InvalidInputError
+from maestro.plan import Plan
+from maestro.status import WorkflowState
+from maestro.v1 import scheduler_pb2 as pb
+from maestro.wire_errors import MAX_MESSAGE_BYTES
+from maestro.workflow import WorkflowSpec
+from maestro.workflow_file import workflow_from_graph
+
+DEFAULT_ADDRESS = "127.0.0.1:50050"
+DEFAULT_TIMEOUT_S = 30.0
+REWATCH_DELAY_S = 1.0  # after a stream that ended although the workflow has not
+PAGE_SIZE = 200
+
+CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),  # gRPC's own 120 s would outlast the patience of a watch
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """The plan in force (None before the first), and how many plans and fallbacks there were since the start."""
+
+    plan: Plan | None
+    plans_by_source: Mapping[str, int]
+    fallbacks_by_reason: Mapping[str, int]
+
+
+def submit_request(workflow: WorkflowSpec | nx.DiGraph[str]) -> pb.SubmitWorkflowRequest:
+    """Encode a submission; raises InvalidInputError for what cannot be one."""
+    spec = workflow if isinstance(workflow, WorkflowSpec) else workflow_from_graph(workflow)
+    return pb.SubmitWorkflowRequest(workflow=workflow_to_proto(spec))
+
+
+def list_request(tenant: str, state: WorkflowState | None, page_token: str) -> pb.ListWorkflowsRequest:
+    """Encode the request for one page."""
+    request = pb.ListWorkflowsRequest(page_size=PAGE_SIZE, page_token=page_token, tenant=tenant)
+    if state is not None:
+        request.state = workflow_state_to_proto(state)
+    return request
+
+
+def complete_request(workflow_id: str, stage_id: str, output: str | None, error: str | None) -> pb.CompleteStageRequest:
+    """Encode a tool's result: exactly one of ``output`` and ``error``."""
+    request = pb.CompleteStageRequest(workflow_id=workflow_id, stage_id=stage_id)
+    if output is not None and error is None:
+        request.output = output
+    elif error is not None and output is None:
+        request.error = error
+    else:
+        raise InvalidInputError("output", "a tool ends with an output or an error", remedy="give exactly one of them")
+    return request
+
+
+def plan_report(response: pb.GetPlanResponse) -> PlanReport:
+    """Decode the plan in force."""
+    return PlanReport(
+        plan=plan_from_proto(response.plan) if response.HasField("plan") else None,
+        plans_by_source=dict(response.plans_by_source),
+        fallbacks_by_reason=dict(response.fallbacks_by_reason),
+    )
+
+
+def not_ended(workflow_id: str, timeout_s: float | None) -> DeadlineExceededError:
+    """Say that a workflow took longer than a caller wanted to wait."""
+    return DeadlineExceededError(f"workflow {workflow_id} has not ended within {timeout_s} s; it goes on")

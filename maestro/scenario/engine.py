@@ -1,0 +1,41 @@
+"""Section ``engine``: how nodes start engines."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from maestro.scenario.fleet import EngineKind
+from maestro.section import Flag, PositiveSeconds, RelativePath, Section
+
+
+class EngineSection(Section):
+    """Settings of the engine processes."""
+
+    kind: EngineKind = Field(default="vllm", description="vllm, or simulated for tests.")
+    python: RelativePath | None = Field(
+        default=None,
+        description="Interpreter that has vLLM installed; relative to the scenario file. Required for vllm.",
+    )
+    enforce_eager: Flag = Field(
+        default=False, description="No CUDA graphs: starts faster, decodes slower on GPUs; true on CPUs."
+    )
+    start_timeout_s: PositiveSeconds = Field(
+        default=300.0, alias="start_timeout", description="An engine not ready by then has failed, e.g. 5 min."
+    )
+    stop_timeout_s: PositiveSeconds = Field(
+        default=15.0, alias="stop_timeout", description="An engine that has not ended by then is killed, e.g. 15 s."
+    )
+    nice: Annotated[int, Field(strict=True, ge=0, le=19)] = Field(
+        default=0,
+        description="Niceness of engine processes: over 0, the node's own service answers first on busy cores.",
+    )
+    log_dir: RelativePath = Field(
+        validate_default=True,
+        default="logs",
+        description="Folder of the engines' log files; relative to the scenario file.",
+    )
+    sleep: Flag = Field(
+        default=False, description="Idle replicas may be put to sleep, weights in host memory; GPUs only."
+    )

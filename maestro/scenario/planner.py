@@ -1,0 +1,36 @@
+"""Section ``planner``: how long and how far ahead a plan is made, and when a new one is."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from maestro.section import Count, NonNegativeCount, Positive, PositiveSeconds, Seconds, Section
+
+
+class PlannerSection(Section):
+    """Limits of the planner."""
+
+    limit_s: PositiveSeconds = Field(
+        default=1.0, alias="limit", description="Hard wall-clock limit of one planning run, e.g. 1 s."
+    )
+    horizon_s: PositiveSeconds = Field(
+        default=120.0, alias="horizon", description="How far a plan looks ahead, e.g. 2 min."
+    )
+    tick_s: PositiveSeconds = Field(
+        default=0.1, alias="tick", description="Time grid of the exact model, e.g. 100 ms; coarser is faster."
+    )
+    min_interval_s: Seconds = Field(
+        default=0.5, alias="min_interval", description="Least time between two planning runs, e.g. 500 ms."
+    )
+    max_stages: Count = Field(
+        default=400, description="Waiting stages in a snapshot at most; the most urgent are taken."
+    )
+    max_exact_stages: NonNegativeCount = Field(
+        default=60, description="Waiting stages up to which the exact model is tried; 0: never."
+    )
+    workers: Count = Field(default=2, description="Threads of the solver.")
+    seed: NonNegativeCount = Field(default=1, description="Seed of the solver's random choices.")
+    drift: Positive = Field(
+        default=0.3,
+        description="Relative deviation of a stage's time from its prediction that triggers a new plan, e.g. 0.3.",
+    )

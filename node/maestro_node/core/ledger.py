@@ -1,0 +1,91 @@
+"""The memory ledger of one accelerator, as a frozen value.
+
+Invariant: the sum of ``device_bytes`` over its replicas never passes ``memory_bytes``, and the attempts that run on
+it never outnumber its slots. Every change is a method that returns the next ledger or raises and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from maestro.errors import InvalidInputError
+from maestro.fleet import AcceleratorSpec
+from maestro.reasons import Reason
+from maestro_node.core.refusals import DoesNotFitError, StaleCommandError
+from maestro_node.core.replica import Replica, ReplicaKey
+
+
+@dataclass(frozen=True, slots=True)
+class AcceleratorLedger:
+    """An accelerator and the replicas on it, by model name."""
+
+    spec: AcceleratorSpec
+    replicas: Mapping[str, Replica] = field(default_factory=dict)
+
+    @property
+    def charged_bytes(self) -> int:
+        """Device memory that is spoken for, bytes."""
+        return sum(replica.device_bytes for replica in self.replicas.values())
+
+    @property
+    def free_bytes(self) -> int:
+        """Device memory that is not, bytes."""
+        return self.spec.memory_bytes - self.charged_bytes
+
+    @property
+    def running_attempts(self) -> int:
+        """Attempts that run on any of its replicas."""
+        return sum(len(replica.reservations) for replica in self.replicas.values())
+
+    def find(self, key: ReplicaKey) -> Replica:
+        """The replica in this very life; StaleCommandError where there is none or another generation."""
+        replica = self.replicas.get(key.model)
+        if replica is None:
+            raise StaleCommandError(f'{key}: no replica of "{key.model}" is on "{key.accelerator}"; load it first')
+        if replica.key.generation != key.generation:
+            raise StaleCommandError(
+                f"{key}: the replica's generation is {replica.key.generation}; read the node's status and plan again"
+            )
+        return replica
+
+    def with_replica(self, replica: Replica) -> AcceleratorLedger:
+        """The ledger with this replica in place of the model's former one; DoesNotFitError where memory is short."""
+        changed = replace(self, replicas={**self.replicas, replica.key.model: replica})
+        if changed.free_bytes < 0:
+            raise DoesNotFitError(
+                f'{replica.key}: "{self.spec.name}" has {self.spec.memory_bytes} bytes and would be charged '
+                f"{changed.charged_bytes}; unload or drain another replica first, or reserve less",
+                Reason.MEMORY_EXCEEDED,
+            )
+        return changed
+
+    def without_replica(self, key: ReplicaKey) -> AcceleratorLedger:
+        """The ledger after the replica is gone; NotReadyError where it is busy."""
+        self.find(key).require_idle()
+        return replace(self, replicas={name: other for name, other in self.replicas.items() if name != key.model})
+
+    def with_attempt(self, key: ReplicaKey, attempt_id: str, reserved_bytes: int) -> AcceleratorLedger:
+        """The ledger with the attempt admitted.
+
+        Raises InvalidInputError for a reservation that is not positive, StaleCommandError, NotReadyError, and
+        DoesNotFitError where slots, batch, KV limit or (elastic KV) device memory are used up.
+        """
+        if reserved_bytes <= 0:
+            raise InvalidInputError(
+                "kv_reservation_bytes",
+                "has to be positive",
+                value=reserved_bytes,
+                remedy="reserve (prompt + output tokens) x the model's KV bytes per token",
+            )
+        admitted = self.find(key).with_reservation(attempt_id, reserved_bytes)
+        if self.running_attempts >= self.spec.slots:
+            raise DoesNotFitError(
+                f'"{self.spec.name}": all {self.spec.slots} slots are taken; wait for a stage to end',
+                Reason.WAITING_FOR_BATCH_SLOT,
+            )
+        return self.with_replica(admitted)
+
+    def without_attempt(self, key: ReplicaKey, attempt_id: str) -> AcceleratorLedger:
+        """The ledger after the attempt ended and its reservation was returned."""
+        return self.with_replica(self.find(key).without_reservation(attempt_id))

@@ -1,0 +1,122 @@
+"""Shows a board: as one table that fits the terminal, or as a line for each event where there is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from maestro.events import Event, StageChanged, StageRestarted, WorkflowChanged
+from maestro.status import StageState, StageStatus, WorkflowState, WorkflowStatus
+from maestro_services.cli.board import Board, Phase, StageRow, phase_of
+
+_STYLES = {
+    Phase.WAITING: "dim",
+    Phase.LOADING: "yellow",
+    Phase.RUNNING: "cyan",
+    Phase.DONE: "green",
+    Phase.FAILED: "bold red",
+    Phase.CANCELLED: "magenta",
+}
+_COLUMNS = ("workflow", "stage", "role", "model", "where", "state", "tokens", "predicted p50/p95")
+_FRAME_LINES = 6  # title, borders, heading, and the prompt below
+_Cells = tuple[str, ...]
+
+
+def board_table(board: Board, now_s: float, height: int) -> Table:
+    """Return the table of all stages at ``now_s`` (Unix time); ended workflows fold where ``height`` is short.
+
+    ``height`` is the terminal's, in lines.
+    """
+    folded = sum(len(status.stages) for status in board.workflows.values()) + _FRAME_LINES > height
+    table = Table(*_COLUMNS, title=_headline(board), title_justify="left", expand=False)
+    for workflow_id, status in board.workflows.items():
+        if folded and status.state is not WorkflowState.ACTIVE:
+            table.add_row(*_folded_row(board, status), style="dim")
+            continue
+        for index, row in enumerate(board.rows(workflow_id)):
+            title = board.title(workflow_id) if index == 0 else ""
+            table.add_row(title, *_cells(row, now_s), style=_STYLES[phase_of(row.status)])
+    return table
+
+
+def event_line(board: Board, workflow_id: str, event: Event) -> str:
+    """Return one line for a transition; empty for token events, which are too many to be lines."""
+    title = board.title(workflow_id)
+    match event:
+        case WorkflowChanged(status=status):
+            return f"{title}: {_workflow_text(status)}"
+        case StageChanged(status=status):
+            return f"{title}/{status.id} [{status.role}]: {_stage_line(status, event.at_s)}"
+        case StageRestarted(stage_id=stage_id, reason=reason):
+            return f"{title}/{stage_id}: is tried again ({reason})"
+        case _:
+            return ""
+
+
+def _headline(board: Board) -> str:
+    """Count workflows and stages by where they are."""
+    phases = [phase_of(stage) for status in board.workflows.values() for stage in status.stages]
+    counted = ", ".join(f"{phases.count(phase)} {phase}" for phase in Phase if phase in phases)
+    ended = sum(status.state is not WorkflowState.ACTIVE for status in board.workflows.values())
+    return f"{ended} of {len(board.workflows)} workflows ended; stages: {counted or 'none'}"
+
+
+def _cells(row: StageRow, now_s: float) -> Iterator[str]:
+    stage = row.status
+    yield stage.id
+    yield stage.role
+    yield stage.model
+    yield stage.accelerator
+    yield _state_text(stage, now_s)
+    yield _tokens_text(row)
+    yield _forecast_text(stage)
+
+
+def _folded_row(board: Board, status: WorkflowStatus) -> _Cells:
+    """Return one line for a workflow that has ended."""
+    tokens = sum(stage.usage.completion_tokens for stage in status.stages if stage.usage)
+    return (board.title(status.id), f"{len(status.stages)} stages", "", "", "", _workflow_text(status), str(tokens), "")
+
+
+def _stage_line(stage: StageStatus, now_s: float) -> str:
+    placed = f" as {stage.model} on {stage.accelerator}" if stage.accelerator else ""
+    return f"{_state_text(stage, now_s)}{placed}{_usage_text(stage)}"
+
+
+def _usage_text(stage: StageStatus) -> str:
+    if stage.usage is None:
+        return ""
+    return f", {stage.usage.completion_tokens} tokens (predicted p50/p95 {_forecast_text(stage)})"
+
+
+def _state_text(stage: StageStatus, now_s: float) -> str:
+    """Return the phase with its reason, and the seconds it took or takes so far."""
+    phase = phase_of(stage)
+    if phase in (Phase.WAITING, Phase.FAILED, Phase.CANCELLED) and stage.reason is not None:
+        return f"{phase}: {stage.reason.removeprefix('waiting_for_').replace('_', ' ')}"
+    if stage.state in (StageState.RUNNING, StageState.SUCCEEDED) and stage.started_at_s is not None:
+        until_s = stage.ended_at_s if stage.ended_at_s is not None else now_s
+        return f"{phase} {max(0.0, until_s - stage.started_at_s):.1f} s"
+    return str(phase)
+
+
+def _tokens_text(row: StageRow) -> str:
+    if row.status.usage is not None:
+        return str(row.status.usage.completion_tokens)
+    return f"~{row.streamed_pieces}" if row.streamed_pieces else ""
+
+
+def _forecast_text(stage: StageStatus) -> str:
+    if stage.forecast is None:
+        return ""
+    return f"{stage.forecast.p50_tokens:.0f}/{stage.forecast.p95_tokens:.0f}"
+
+
+def _workflow_text(status: WorkflowStatus) -> str:
+    if status.state is WorkflowState.ACTIVE or status.ended_at_s is None:
+        return str(status.state)
+    took = f"{status.state} in {status.ended_at_s - status.accepted_at_s:.1f} s"
+    if status.state is not WorkflowState.SUCCEEDED:
+        return f"{took} ({status.reason or status.detail or 'no reason given'})"
+    return f"{took}, deadline {'met' if status.met_deadline else 'missed'}"

@@ -1,0 +1,95 @@
+"""Follows workflows to their end and shows them meanwhile: a live table on a terminal, lines anywhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from maestro.errors import MaestroError
+from maestro.status import WorkflowState
+from maestro_services.cli.board import Board
+from maestro_services.cli.board_view import board_table, event_line
+from maestro_services.cli.output import emit_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from maestro.client import AsyncClient
+    from maestro.events import Event
+
+_FRAME_S = 0.25
+_OnEvent = Callable[[str, "Event"], None]
+
+
+async def follow(client: AsyncClient, board: Board, console: Console, *, as_json: bool = False) -> None:
+    """Show the board's workflows until all have ended; they are then on the board with their outputs.
+
+    ``as_json`` prints every event as a line of JSON instead.
+    """
+    if as_json:
+        await _follow_all(client, board, _print_json)
+    elif console.is_terminal:
+        async with _live_table(board, console):
+            await _follow_all(client, board, board.apply)
+    else:
+        await _follow_all(client, board, _line_printer(board, console))
+
+
+async def _follow_all(client: AsyncClient, board: Board, on_event: _OnEvent) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            for workflow_id in board.workflows:
+                group.create_task(_follow_one(client, board, workflow_id, on_event))
+    except* MaestroError as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _follow_one(client: AsyncClient, board: Board, workflow_id: str, on_event: _OnEvent) -> None:
+    """Pass on what happens after the state that the board shows, then put up the final one."""
+    known = board.workflows[workflow_id]
+    if known.state is WorkflowState.ACTIVE:
+        async for event in client.watch(workflow_id, after_sequence=known.sequence, tokens=True):
+            on_event(workflow_id, event)
+    board.put(await client.get(workflow_id))
+
+
+@asynccontextmanager
+async def _live_table(board: Board, console: Console) -> AsyncIterator[None]:
+    """Show the board as a table, drawn anew a few times a second; the last state stays on the screen."""
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False) as live:
+
+        def draw() -> None:
+            live.update(board_table(board, time.time(), console.height), refresh=True)
+
+        async def keep_drawing() -> None:
+            while True:
+                draw()
+                await asyncio.sleep(_FRAME_S)
+
+        drawing = asyncio.create_task(keep_drawing())
+        try:
+            yield
+        finally:
+            drawing.cancel()
+            with suppress(asyncio.CancelledError):
+                await drawing
+            draw()
+
+
+def _line_printer(board: Board, console: Console) -> _OnEvent:
+    def show(workflow_id: str, event: Event) -> None:
+        board.apply(workflow_id, event)
+        line = event_line(board, workflow_id, event)
+        if line:
+            console.print(line, soft_wrap=True)
+
+    return show
+
+
+def _print_json(workflow_id: str, event: Event) -> None:
+    emit_json({"workflow_id": workflow_id, "kind": type(event).__name__, "event": event}, indent=None)

@@ -1,0 +1,28 @@
+"""The ``maestro`` command."""
+
+from __future__ import annotations
+
+import typer
+
+from maestro_services.cli import model
+from maestro_services.cli.check import check
+from maestro_services.cli.group import MaestroGroup
+from maestro_services.cli.node import node
+from maestro_services.cli.operations import drain, status
+from maestro_services.cli.schema import schema
+from maestro_services.cli.serve import serve
+from maestro_services.cli.solve import solve
+from maestro_services.cli.up import up
+from maestro_services.cli.workflows import cancel, complete, submit, watch
+
+app = typer.Typer(
+    cls=MaestroGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Schedules multi-agent LLM workflows on private GPU clusters.",
+    epilog="Exit codes: 0 done, 1 failed, 2 invalid input, 3 infeasible, 4 timed out, 5 unreachable.",
+)
+
+for command in (up, serve, node, submit, watch, status, cancel, complete, drain, check, schema, solve):
+    app.command()(command)
+app.add_typer(model.app, name="model")

@@ -1,0 +1,132 @@
+"""The plan in force, as what is still to be done: per accelerator the stages in order, and the loads in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from maestro.plan import Plan, Residency
+from maestro.snapshot import StageKey
+
+_SAME_INSTANT_S = 1e-6
+
+
+@dataclass(slots=True)
+class PlannedStage:
+    """A stage that has not started, with its place and its planned times (instants)."""
+
+    key: StageKey
+    accelerator: str
+    model: str
+    start_at_s: float
+    end_at_s: float
+    kv_bytes: int
+
+
+@dataclass(slots=True)
+class PlannedLoad:
+    """A load to be done once the replicas it ``evicts`` are idle. ``generation`` is set when it has been ordered."""
+
+    accelerator: str
+    model: str
+    load_at_s: float
+    ready_at_s: float
+    evicts: frozenset[str]
+    kv_pool_bytes: int
+    generation: int | None = None
+
+
+@dataclass(slots=True)
+class Agenda:
+    """What is still to be done. Stages leave it when they start or end, loads when they are done or have failed."""
+
+    stages: dict[str, list[PlannedStage]] = field(default_factory=dict)
+    loads: dict[str, list[PlannedLoad]] = field(default_factory=dict)
+    place: dict[StageKey, PlannedStage] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan) -> Agenda:
+        """The agenda that carries out a plan from its beginning."""
+        agenda = cls()
+        for assignment in plan.assignments:
+            agenda.add(
+                PlannedStage(
+                    assignment.stage,
+                    assignment.accelerator,
+                    assignment.model,
+                    plan.taken_at_s + assignment.start_s,
+                    plan.taken_at_s + assignment.end_s,
+                    assignment.kv_bytes,
+                )
+            )
+        by_accelerator: dict[str, list[Residency]] = {}
+        for residency in plan.residencies:
+            by_accelerator.setdefault(residency.accelerator, []).append(residency)
+        for residencies in by_accelerator.values():
+            for load in planned_loads(residencies, plan.taken_at_s):
+                agenda.add_load(load)
+        return agenda
+
+    def add(self, planned: PlannedStage) -> None:
+        """Puts a stage into its accelerator's order, by planned start."""
+        queue = self.stages.setdefault(planned.accelerator, [])
+        queue.append(planned)
+        queue.sort(key=lambda p: p.start_at_s)
+        self.place[planned.key] = planned
+
+    def add_load(self, load: PlannedLoad) -> None:
+        """Puts a load behind those of its accelerator that start no later."""
+        queue = self.loads.setdefault(load.accelerator, [])
+        queue.append(load)
+        queue.sort(key=lambda planned: planned.load_at_s)
+
+    def drop(self, key: StageKey) -> None:
+        """Forgets a stage, if it is there."""
+        planned = self.place.pop(key, None)
+        if planned is not None:
+            self.stages[planned.accelerator].remove(planned)
+
+    def drop_accelerators(self, names: Iterable[str]) -> list[StageKey]:
+        """Forgets everything on those accelerators; the stages that had a place there are returned."""
+        dropped = []
+        for name in names:
+            self.loads.pop(name, None)
+            for planned in self.stages.pop(name, []):
+                del self.place[planned.key]
+                dropped.append(planned.key)
+        return dropped
+
+    def pending(self, accelerator: str, model: str | None = None) -> list[PlannedStage]:
+        """The accelerator's stages in order, only ``model``'s where one is given."""
+        return [p for p in self.stages.get(accelerator, ()) if model is None or p.model == model]
+
+    def next_eviction(self, accelerator: str, model: str, before_s: float = float("inf")) -> PlannedLoad | None:
+        """The first load planned at or before ``before_s`` that evicts the model's replica."""
+        for load in self.loads.get(accelerator, ()):
+            if model in load.evicts and load.load_at_s <= before_s + _SAME_INSTANT_S:
+                return load
+        return None
+
+
+def planned_loads(residencies: list[Residency], taken_at_s: float) -> list[PlannedLoad]:
+    """The loads of one accelerator in order; each evicts what ended between the load before it and itself."""
+    loads = sorted((r for r in residencies if not r.initial), key=lambda r: r.load_start_s)
+    planned, claimed = [], set[int]()
+    for load in loads:
+        evicted = set()
+        for index, other in enumerate(residencies):
+            ends = other.end_s is not None and other.end_s <= load.load_start_s + _SAME_INSTANT_S
+            if ends and index not in claimed and other is not load:
+                claimed.add(index)
+                evicted.add(other.model)
+        planned.append(
+            PlannedLoad(
+                load.accelerator,
+                load.model,
+                taken_at_s + load.load_start_s,
+                taken_at_s + load.ready_s,
+                frozenset(evicted),
+                load.kv_pool_bytes,
+            )
+        )
+    return planned

@@ -1,0 +1,157 @@
+"""The scheduler as a state machine: one event and the time in, transitions and effects out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from maestro.plan import Plan
+from maestro.reasons import Reason
+from maestro.snapshot import Snapshot, StageKey
+from maestro.status import StageStatus
+from maestro_services.scheduler.core import events as on
+from maestro_services.scheduler.core.config import CoreConfig
+from maestro_services.scheduler.core.costing import Costing
+from maestro_services.scheduler.core.execution import Execution
+from maestro_services.scheduler.core.fleet_changes import FleetChanges
+from maestro_services.scheduler.core.lifecycle import Lifecycle
+from maestro_services.scheduler.core.ordering import Ordering
+from maestro_services.scheduler.core.outcome import Outcome, SavePredictor
+from maestro_services.scheduler.core.placement import Placement
+from maestro_services.scheduler.core.planning import Planning
+from maestro_services.scheduler.core.records import NodeRecord
+from maestro_services.scheduler.core.restoring import RestoredWorkflow, restore
+from maestro_services.scheduler.core.snapshots import Snapshots
+from maestro_services.scheduler.core.starting import Starter
+from maestro_services.scheduler.core.state import SchedulerState
+from maestro_solver.predictor import LengthPredictor
+
+OBSERVATIONS_PER_SAVE = 32
+HEARTBEAT_OF_TIME_S = 1.0
+
+
+class SchedulerCore:
+    """Owns the state. Not thread-safe: one loop drives it."""
+
+    def __init__(self, config: CoreConfig, predictor: LengthPredictor, *, epoch: int, sequence: int = 0) -> None:
+        """``epoch`` is larger than that of any earlier scheduler on the same store; ``sequence`` the last one used."""
+        self._state = SchedulerState.initial(config, epoch, sequence)
+        self._predictor = predictor
+        self._costing = Costing(config, predictor)
+        self._snapshots = Snapshots(self._state, self._costing)
+        ordering = Ordering(config.order_policy)
+        self._lifecycle = Lifecycle(self._state, self._costing, predictor, ordering)
+        self._fleet = FleetChanges(self._state, self._lifecycle)
+        starter = Starter(self._state, self._lifecycle, self._costing)
+        self._execution = Execution(self._state, starter)
+        self._placement = Placement(self._state, self._snapshots, self._execution)
+        self._planning = Planning(self._state, self._snapshots, self._lifecycle)
+
+    def handle(self, event: on.Event, now: float) -> Outcome:
+        """What follows from an event at an instant (seconds since the epoch, never going back)."""
+        outcome = Outcome()
+        self._apply(event, now, outcome)
+        self._lifecycle.start_tools(now, outcome)
+        self._execution.advance(now, outcome)
+        self._placement.place_ready(now, outcome)
+        if self._state.observations >= OBSERVATIONS_PER_SAVE:
+            self._state.observations = 0
+            outcome.effects.append(SavePredictor(self._predictor.state()))
+        return outcome
+
+    def restore(self, workflows: list[RestoredWorkflow], now: float) -> None:
+        """Takes over what an earlier scheduler had accepted and not ended."""
+        restore(self._state, self._lifecycle, self._costing, workflows, now)
+
+    def next_wakeup(self, now: float) -> float:
+        """The instant by which a Tick is due if nothing else happens."""
+        candidates = [now + HEARTBEAT_OF_TIME_S]
+        if self._state.tool_timers:
+            candidates.append(self._state.tool_timers[0][0])
+        for _, key in zip(range(16), self._state.ready, strict=False):
+            stage = self._state.stage(key)
+            if stage is not None and stage.not_before_s > now:
+                candidates.append(stage.not_before_s)
+        return min(candidates)
+
+    def plan_is_due(self, now: float) -> bool:
+        """Whether a PlanDue event should be posted now."""
+        return self._planning.is_due(now)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of every command."""
+        return self._state.epoch
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan in force; None before the first."""
+        return self._state.plan
+
+    @property
+    def nodes(self) -> Mapping[str, NodeRecord]:
+        """The nodes by name; to be read only."""
+        return self._state.nodes
+
+    def snapshot(self, now: float) -> Snapshot:
+        """What the planner would see now."""
+        return self._snapshots.whole(now)
+
+    def predictor_state(self) -> Mapping[str, object]:
+        """What the predictor has learnt, JSON-able."""
+        return self._predictor.state()
+
+    def stage_status(self, key: StageKey) -> StageStatus | None:
+        """A stage of an active workflow as it is now, durable or not."""
+        stage = self._state.stage(key)
+        return stage.status() if stage is not None else None
+
+    def waiting_reasons(self, workflow_id: str) -> Mapping[str, Reason]:
+        """Why each waiting stage of an active workflow waits."""
+        workflow = self._state.workflows.get(workflow_id)
+        if workflow is None:
+            return {}
+        return {
+            stage.key.stage: stage.reason
+            for stage in workflow.stages.values()
+            if not stage.state.final and stage.reason is not None
+        }
+
+    def active_workflows(self) -> int:
+        """How many workflows have not ended."""
+        return len(self._state.workflows)
+
+    def _apply(self, event: on.Event, now: float, outcome: Outcome) -> None:  # noqa: C901, PLR0912 - one arm an event
+        match event:
+            case on.WorkflowSubmitted():
+                self._lifecycle.submit(event, now, outcome)
+            case on.CancelRequested():
+                self._lifecycle.cancel(event, now, outcome)
+            case on.ToolCompleted():
+                self._lifecycle.complete_tool(event, now, outcome)
+            case on.NodeRegistered():
+                self._fleet.register(event, now, outcome)
+            case on.NodeSeen():
+                self._state.nodes[event.node].last_seen_s = now
+            case on.NodeDrainRequested():
+                self._fleet.drain(event, now)
+            case on.NodeStatusReported():
+                self._fleet.report(event, now, outcome)
+            case on.ReplicaUnloaded():
+                self._fleet.unloaded(event)
+            case on.ReplicaCommandFailed():
+                self._fleet.command_failed(event, now)
+            case on.AttemptFinished():
+                self._lifecycle.finish_attempt(event, now, outcome)
+            case on.AttemptFailed():
+                self._lifecycle.fail_attempt(event, now, outcome)
+            case on.PlanDue():
+                self._planning.request(now, outcome)
+            case on.PlanMade():
+                self._planning.adopt(event.plan, now, outcome)
+            case on.PlanningFailed():
+                self._planning.failed(event, outcome)
+            case on.Tick():
+                self._lifecycle.finish_timed_tools(now, outcome)
+                self._fleet.expire_leases(now, outcome)
+                self._planning.notice_drift(now)
+                self._state.touched.update(self._state.accelerators)

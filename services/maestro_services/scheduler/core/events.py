@@ -1,0 +1,180 @@
+"""What can happen to the scheduler, as values. Times are seconds since the Unix epoch, given with the event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from maestro.plan import Plan
+from maestro.reasons import Reason
+from maestro.snapshot import ReplicaPhase, StageKey
+from maestro.status import TokenUsage
+from maestro.workflow import WorkflowSpec
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowSubmitted:
+    """A valid workflow was submitted. ``payload`` is its wire form; ``payload_hash`` tells payloads apart."""
+
+    workflow_id: str
+    spec: WorkflowSpec
+    payload: bytes
+    payload_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """A client wants the workflow stopped."""
+
+    workflow_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCompleted:
+    """A client delivered a tool stage's result; ``error`` is empty on success."""
+
+    key: StageKey
+    output: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRegistered:
+    """A node announced itself. ``models`` are those whose weights it has; ``address`` is where it takes commands."""
+
+    node: str
+    instance_id: str
+    address: str
+    models: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    """A heartbeat of a node's current lease arrived."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDrainRequested:
+    """An operator wants the node to take nothing new, or (``undrain``) to work again."""
+
+    node: str
+    undrain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReport:
+    """One replica as its node reports it; ``load_s`` is the time since its load began, or that it took."""
+
+    accelerator: str
+    model: str
+    generation: int
+    phase: ReplicaPhase
+    kv_pool_bytes: int
+    load_s: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptReport:
+    """One attempt that a node runs or keeps a result of."""
+
+    attempt_id: str
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatusReported:
+    """A node's whole status."""
+
+    node: str
+    instance_id: str
+    replicas: tuple[ReplicaReport, ...]
+    attempts: tuple[AttemptReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaUnloaded:
+    """A node confirmed that a replica is gone and its memory free."""
+
+    accelerator: str
+    model: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaCommandFailed:
+    """A node refused a load or unload, or could not be reached with it."""
+
+    accelerator: str
+    model: str
+    generation: int
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFinished:
+    """An engine ended an attempt with a result (finish reason stop, length or tool_calls)."""
+
+    key: StageKey
+    attempt_id: str
+    output: str
+    finish_reason: str
+    usage: TokenUsage
+    engine_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """An attempt ended without a result."""
+
+    key: StageKey
+    attempt_id: str
+    reason: Reason
+    detail: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDue:
+    """The loop is free to ask for a plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMade:
+    """The planner answered for the snapshot that the plan names."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningFailed:
+    """The planner has no plan at all for that snapshot; the incremental placement goes on."""
+
+    snapshot_version: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = (
+    WorkflowSubmitted
+    | CancelRequested
+    | ToolCompleted
+    | NodeRegistered
+    | NodeSeen
+    | NodeDrainRequested
+    | NodeStatusReported
+    | ReplicaUnloaded
+    | ReplicaCommandFailed
+    | AttemptFinished
+    | AttemptFailed
+    | PlanDue
+    | PlanMade
+    | PlanningFailed
+    | Tick
+)

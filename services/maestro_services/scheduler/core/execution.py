@@ -1,0 +1,174 @@
+"""Carries the plan in force out: which loads may be ordered and which stages may start, at one instant.
+
+The plan gives places, order and residency; its times are what early starts are measured against. Whatever is next
+starts at once, and whatever starts early may delay no earlier-ordered stage, no planned drain and no planned load.
+"""
+
+from __future__ import annotations
+
+from maestro.prompt import ContextLimitError
+from maestro.reasons import Reason
+from maestro.snapshot import ReplicaPhase
+from maestro_services.scheduler.core.agenda import PlannedLoad, PlannedStage
+from maestro_services.scheduler.core.backfill import Candidate, Claim, may_start, resident_bytes
+from maestro_services.scheduler.core.outcome import LoadReplica, Outcome, UnloadReplica
+from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaRecord
+from maestro_services.scheduler.core.starting import Starter
+from maestro_services.scheduler.core.state import SchedulerState
+
+
+class Execution:
+    """Turns the agenda into commands. All changes go to the state and the outcome it is given."""
+
+    def __init__(self, state: SchedulerState, starter: Starter) -> None:
+        """``starter`` begins attempts."""
+        self._state = state
+        self._models = state.config.fleet.models
+        self._starter = starter
+
+    def advance(self, now: float, outcome: Outcome) -> None:
+        """Does all that the agenda allows on the touched accelerators."""
+        while self._state.touched:
+            name = self._state.touched.pop()
+            if self._state.is_usable(name):
+                accelerator = self._state.accelerators[name]
+                self._start_planned(accelerator, now, outcome)
+                self._advance_loads(accelerator, now, outcome)
+
+    def try_start(self, planned: PlannedStage, claims: list[Claim], now: float, outcome: Outcome) -> Reason | None:
+        """Starts a ready stage if nothing stands against it; otherwise says what does."""
+        stage = self._state.stage(planned.key)
+        if stage is None or not stage.ready:
+            return Reason.WAITING_FOR_PREDECESSORS
+        if now < stage.not_before_s:
+            return Reason.WAITING_FOR_RETRY
+        accelerator = self._state.accelerators[planned.accelerator]
+        try:
+            option = self._starter.option(stage, planned.model, accelerator.spec.kind)
+        except ContextLimitError as error:
+            self._starter.fail_for_context(stage, error, now, outcome)
+            return None
+        candidate = Candidate(planned.model, option.kv_bytes, now + option.duration_p90_s)
+        drain_at_s = self._drain_at_s(accelerator, planned, now)
+        reason = may_start(accelerator, self._models, candidate, claims, drain_at_s)
+        if reason is None:
+            self._starter.start(stage, accelerator, option, now, outcome)
+        return reason
+
+    def claims(self, accelerator: str, now: float) -> list[Claim]:
+        """What the accelerator's ordered stages will want."""
+        return [_claim(p, now) for p in self._state.agenda.pending(accelerator)]
+
+    def _start_planned(self, accelerator: AcceleratorRecord, now: float, outcome: Outcome) -> None:
+        """Starts the ordered stages of one accelerator that can start, in order."""
+        claims: list[Claim] = []
+        for planned in self._state.agenda.pending(accelerator.spec.name):
+            reason = self.try_start(planned, claims, now, outcome)
+            if reason is None:
+                continue
+            claims.append(_claim(planned, now))
+            stage = self._state.stage(planned.key)
+            if stage is not None:
+                stage.reason = reason
+
+    def _drain_at_s(self, accelerator: AcceleratorRecord, planned: PlannedStage, now: float) -> float | None:
+        """When the stage's replica is to be empty for an eviction planned before the stage; None: no such eviction."""
+        eviction = self._state.agenda.next_eviction(accelerator.spec.name, planned.model, planned.start_at_s)
+        if eviction is None:
+            return None
+        ends = [a.expected_end_s for a in accelerator.running.values() if a.model == planned.model]
+        ends += [p.end_at_s for p in self._before_eviction(accelerator, planned.model, eviction)]
+        return max([now, *ends])
+
+    def _before_eviction(self, accelerator: AcceleratorRecord, model: str, load: PlannedLoad) -> list[PlannedStage]:
+        """Ordered stages that still run on the replica before the load takes its place."""
+        pending = self._state.agenda.pending(accelerator.spec.name, model)
+        return [p for p in pending if p.start_at_s < load.load_at_s]
+
+    def _advance_loads(self, accelerator: AcceleratorRecord, now: float, outcome: Outcome) -> None:
+        """Orders the accelerator's next load, and before it the unloads it needs, as soon as they disturb nothing."""
+        name = accelerator.spec.name
+        loads = self._state.agenda.loads.get(name, [])
+        while loads and self._settled(accelerator, loads[0]):
+            loads.pop(0)
+        if not loads or loads[0].generation is not None or now < accelerator.no_load_before_s.get(loads[0].model, 0.0):
+            return
+        load = loads[0]
+        for model in load.evicts:
+            replica = accelerator.replicas.get(model)
+            if replica is not None and (
+                self._busy(accelerator, model) or self._before_eviction(accelerator, model, load)
+            ):
+                return
+        for model in load.evicts:
+            self._unload(accelerator, model, outcome)
+        if any(model in accelerator.replicas for model in load.evicts) or self._node_is_loading(accelerator):
+            return
+        if self._make_room(accelerator, load, outcome):
+            self._load(accelerator, load, now, outcome)
+
+    def _settled(self, accelerator: AcceleratorRecord, load: PlannedLoad) -> bool:
+        """Whether a load is over: done, failed, or not needed since the model is there already."""
+        replica = accelerator.replicas.get(load.model)
+        if load.generation is None:
+            return replica is not None and replica.phase is not ReplicaPhase.DRAINING
+        return replica is None or replica.generation != load.generation or replica.phase is ReplicaPhase.READY
+
+    def _make_room(self, accelerator: AcceleratorRecord, load: PlannedLoad, outcome: Outcome) -> bool:
+        """Whether the load fits now; idle replicas that nothing is ordered for are unloaded where it does not."""
+        model = self._models[load.model]
+        name = accelerator.spec.name
+        needed = resident_bytes(accelerator, self._models) + model.fixed_bytes + load.kv_pool_bytes
+        if accelerator.spec.kv_elastic:
+            needed += sum(a.kv_bytes for a in accelerator.running.values())
+            needed += sum(p.kv_bytes for p in self._state.agenda.pending(name) if p.start_at_s < load.load_at_s)
+        if needed <= accelerator.spec.memory_bytes:
+            return True
+        if any(r.phase is ReplicaPhase.DRAINING for r in accelerator.replicas.values()):
+            return False
+        idle = [
+            r
+            for r in accelerator.replicas.values()
+            if r.phase is ReplicaPhase.READY
+            and not self._busy(accelerator, r.model)
+            and not self._state.agenda.pending(name, r.model)
+            and name not in self._models[r.model].pinned_on
+        ]
+        if idle:
+            self._unload(accelerator, min(idle, key=lambda r: r.last_used_s).model, outcome)
+        elif not accelerator.running:
+            self._state.plan_wanted = True
+        return False
+
+    def _load(self, accelerator: AcceleratorRecord, load: PlannedLoad, now: float, outcome: Outcome) -> None:
+        load.generation = self._state.next_generation()
+        seconds = load.ready_at_s - load.load_at_s
+        accelerator.replicas[load.model] = ReplicaRecord(
+            load.model, load.generation, ReplicaPhase.LOADING, load.kv_pool_bytes, now + seconds, now
+        )
+        outcome.effects.append(
+            LoadReplica(accelerator.node, accelerator.spec.name, load.model, load.generation, load.kv_pool_bytes)
+        )
+
+    def _unload(self, accelerator: AcceleratorRecord, model: str, outcome: Outcome) -> None:
+        replica = accelerator.replicas.get(model)
+        if replica is None or replica.phase is ReplicaPhase.DRAINING:
+            return
+        replica.phase = ReplicaPhase.DRAINING
+        outcome.effects.append(UnloadReplica(accelerator.node, accelerator.spec.name, model, replica.generation))
+
+    def _busy(self, accelerator: AcceleratorRecord, model: str) -> bool:
+        return any(attempt.model == model for attempt in accelerator.running.values())
+
+    def _node_is_loading(self, accelerator: AcceleratorRecord) -> bool:
+        """Loads of one node share its links and go one after the other."""
+        return any(
+            replica.phase is ReplicaPhase.LOADING
+            for other in self._state.accelerators.values()
+            if other.node == accelerator.node
+            for replica in other.replicas.values()
+        )
+
+
+def _claim(planned: PlannedStage, now: float) -> Claim:
+    return Claim(planned.model, max(now, planned.start_at_s), planned.kv_bytes)

@@ -1,0 +1,278 @@
+"""The life of workflows and stages: accepted, ready, running, ended. Every change leaves a transition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from maestro.costs import LengthObservation, LengthOutcome
+from maestro.reasons import Reason
+from maestro.snapshot import StageKey
+from maestro.status import StageState, WorkflowState
+from maestro.workflow import LlmStage, ToolStage
+from maestro_services.scheduler.core.costing import Costing
+from maestro_services.scheduler.core.events import (
+    AttemptFailed,
+    AttemptFinished,
+    CancelRequested,
+    ToolCompleted,
+    WorkflowSubmitted,
+)
+from maestro_services.scheduler.core.ordering import Ordering
+from maestro_services.scheduler.core.outcome import (
+    AcknowledgeAttempts,
+    CancelAttempt,
+    Outcome,
+    StageChanged,
+    WorkflowAccepted,
+    WorkflowEnded,
+)
+from maestro_services.scheduler.core.records import StageRecord, WorkflowRecord
+from maestro_services.scheduler.core.state import SchedulerState
+from maestro_solver.predictor import LengthPredictor
+
+WEIGHT_PER_PRIORITY = 1.02
+
+
+def weight_of(class_weight: float, priority: int) -> float:
+    """A workflow's weight in the objective: its class's, times about 2 for every 35 points of priority."""
+    return float(class_weight * WEIGHT_PER_PRIORITY**priority)
+
+
+def new_stages(event: WorkflowSubmitted) -> dict[str, StageRecord]:
+    """Records of a workflow's stages, none of them begun."""
+    return {
+        stage.id: StageRecord(StageKey(event.workflow_id, stage.id), stage, set(stage.after))
+        for stage in event.spec.stages
+    }
+
+
+class Lifecycle:
+    """Applies what happens to workflows and stages."""
+
+    def __init__(self, state: SchedulerState, costing: Costing, predictor: LengthPredictor, ordering: Ordering) -> None:
+        """The parts it works on; it owns none of them."""
+        self._state = state
+        self._costing = costing
+        self._predictor = predictor
+        self._ordering = ordering
+
+    def submit(self, event: WorkflowSubmitted, now: float, outcome: Outcome) -> None:
+        """Takes a workflow on: its deadline is fixed here, and stages without predecessors are ready."""
+        slo_class = self._state.config.slo_classes[event.spec.slo_class or self._state.config.default_slo_class]
+        weight = weight_of(slo_class.weight, event.spec.priority)
+        workflow = WorkflowRecord(event.workflow_id, event.spec, slo_class.name, now, now, weight, new_stages(event))
+        self._costing.price_workflow(workflow)
+        critical_path_s = max(stage.tail_s for stage in workflow.stages.values())
+        workflow.deadline_at_s = self._costing.deadline_s(event.spec, now, critical_path_s, slo_class.deadline_factor)
+        self._state.workflows[workflow.id] = workflow
+        sequence = self._state.next_sequence()
+        for stage in workflow.stages.values():
+            if not stage.waiting_for:
+                self.make_ready(workflow, stage, now)
+        status = workflow.status(sequence, stages=True)
+        outcome.transitions.append(
+            WorkflowAccepted(sequence, now, status, event.payload, event.payload_hash, event.spec.idempotency_key)
+        )
+        self._state.plan_wanted = True
+
+    def make_ready(self, workflow: WorkflowRecord, stage: StageRecord, now: float) -> None:
+        """All predecessors have ended: the prompt is known, so the stage is priced again and may be placed."""
+        stage.ready_at_s = now
+        if isinstance(stage.spec, LlmStage):
+            if stage.spec.after:
+                prompt_tokens = self._costing.prompt_estimate(stage.spec, workflow)
+                stage.cost = self._costing.price(stage.spec, workflow.spec.app, prompt_tokens)
+            stage.reason = Reason.WAITING_FOR_PLAN
+            self._enqueue(workflow, stage, now)
+        else:
+            self._state.tools_to_start.append(stage.key)
+
+    def complete_tool(self, event: ToolCompleted, now: float, outcome: Outcome) -> None:
+        """A client ended a tool stage. The server has checked that it runs; a second delivery changes nothing."""
+        stage = self._state.stage(event.key)
+        if stage is None or stage.state is not StageState.RUNNING:
+            return
+        if event.error:
+            self.fail_stage(stage, Reason.TOOL_FAILED, event.error, now, outcome)
+        else:
+            stage.output = event.output
+            self._succeed(stage, now, outcome)
+
+    def finish_timed_tools(self, now: float, outcome: Outcome) -> None:
+        """Ends the tool stages whose stated duration is over."""
+        for key in self._state.due_tools(now):
+            stage = self._state.stage(key)
+            if stage is not None and stage.state is StageState.RUNNING:
+                self._succeed(stage, now, outcome)
+
+    def finish_attempt(self, event: AttemptFinished, now: float, outcome: Outcome) -> None:
+        """An engine delivered a result. Only the current attempt of a stage that has not ended counts."""
+        stage = self._current(event.key, event.attempt_id)
+        if stage is None or stage.attempt is None or not isinstance(stage.spec, LlmStage):
+            self.acknowledge(event.attempt_id, outcome)
+            return
+        workflow = self._state.workflows[event.key.workflow]
+        stage.output, stage.usage, stage.finish_reason = event.output, event.usage, event.finish_reason
+        workflow.received_s += event.engine_s
+        stage.ran_in_cluster = self._state.accelerators[stage.attempt.accelerator].cluster
+        self._learn(workflow, stage.spec, stage, censored=event.finish_reason == "length")
+        self._succeed(stage, now, outcome)
+        self._release(stage, outcome)
+
+    def fail_attempt(self, event: AttemptFailed, now: float, outcome: Outcome) -> None:
+        """An attempt ended without a result: the stage is tried again, within the policy's bounds."""
+        stage = self._current(event.key, event.attempt_id)
+        if stage is None:
+            self.acknowledge(event.attempt_id, outcome)
+            return
+        self._release(stage, outcome)
+        retry = self._state.config.retry
+        if not event.retryable:
+            self.fail_stage(stage, event.reason, event.detail, now, outcome)
+            return
+        if stage.attempts >= retry.max_attempts:
+            detail = f"{stage.attempts} attempts failed, the last with {event.reason}: {event.detail}"
+            self.fail_stage(stage, Reason.RETRIES_EXHAUSTED, detail, now, outcome)
+            return
+        voided, stage.attempt = event.attempt_id, None
+        stage.state, stage.reason, stage.detail = StageState.WAITING, event.reason, event.detail
+        stage.not_before_s = now + retry.delay_s(stage.attempts)
+        self._enqueue(self._state.workflows[event.key.workflow], stage, now)
+        self._record(stage, now, outcome, voided_attempt=voided)
+        self._state.plan_wanted = True
+
+    def cancel(self, event: CancelRequested, now: float, outcome: Outcome) -> None:
+        """Ends a workflow at its client's wish; running attempts are stopped."""
+        workflow = self._state.workflows.get(event.workflow_id)
+        if workflow is not None:
+            self._end(workflow, WorkflowState.CANCELLED, Reason.CANCELLED_BY_CLIENT, "", now, outcome)
+
+    def fail_stage(self, stage: StageRecord, reason: Reason, detail: str, now: float, outcome: Outcome) -> None:
+        """A stage failed for good: its workflow fails, and what has not ended of it is cancelled."""
+        stage.state, stage.reason, stage.detail, stage.ended_at_s = StageState.FAILED, reason, detail, now
+        self._forget_place(stage)
+        self._record(stage, now, outcome)
+        workflow = self._state.workflows[stage.key.workflow]
+        sentence = f'stage "{stage.key.stage}" failed: {detail or reason}'
+        self._end(workflow, WorkflowState.FAILED, reason, sentence, now, outcome)
+
+    def record_start(self, stage: StageRecord, now: float, outcome: Outcome) -> None:
+        """A stage's attempt is about to be sent, or its tool is at work."""
+        stage.state, stage.reason, stage.detail, stage.started_at_s = StageState.RUNNING, None, "", now
+        self._forget_place(stage)
+        self._record(stage, now, outcome)
+
+    def start_tools(self, now: float, outcome: Outcome) -> None:
+        """Begins the tool stages that are ready."""
+        while self._state.tools_to_start:
+            stage = self._state.stage(self._state.tools_to_start.pop())
+            if stage is not None and stage.ready:
+                self._start_tool(stage, now, outcome)
+
+    def requeue(self, keys: Iterable[StageKey], now: float) -> None:
+        """Stages that have lost their place wait for another one, if they are ready."""
+        for key in sorted(keys):
+            stage = self._state.stage(key)
+            if stage is not None and stage.ready:
+                self._enqueue(self._state.workflows[key.workflow], stage, now)
+
+    def unplace(self, accelerators: Iterable[str], now: float) -> None:
+        """Takes every place on those accelerators back; ready stages wait for another one."""
+        self.requeue(self._state.agenda.drop_accelerators(accelerators), now)
+
+    def acknowledge(self, attempt_id: str, outcome: Outcome) -> None:
+        """Lets whichever node holds the attempt forget it."""
+        for name, node in self._state.nodes.items():
+            if node.instance_id:
+                outcome.effects.append(AcknowledgeAttempts(name, (attempt_id,)))
+
+    def _current(self, key: StageKey, attempt_id: str) -> StageRecord | None:
+        stage = self._state.stage(key)
+        current = stage is not None and stage.state is StageState.RUNNING and stage.attempt is not None
+        return stage if current and stage is not None and stage.last_attempt_id == attempt_id else None
+
+    def _start_tool(self, stage: StageRecord, now: float, outcome: Outcome) -> None:
+        if isinstance(stage.spec, ToolStage) and stage.spec.duration_s is not None:
+            self._state.add_tool_timer(now + stage.spec.duration_s, stage.key)
+        self.record_start(stage, now, outcome)
+        if isinstance(stage.spec, ToolStage) and stage.spec.duration_s is None:
+            stage.reason = Reason.WAITING_FOR_TOOL
+
+    def _succeed(self, stage: StageRecord, now: float, outcome: Outcome) -> None:
+        stage.state, stage.reason, stage.ended_at_s = StageState.SUCCEEDED, Reason.COMPLETED, now
+        self._record(stage, now, outcome)
+        workflow = self._state.workflows[stage.key.workflow]
+        for successor_id in workflow.spec.successors[stage.key.stage]:
+            successor = workflow.stages[successor_id]
+            successor.waiting_for.discard(stage.key.stage)
+            if successor.ready:
+                self.make_ready(workflow, successor, now)
+        self._state.plan_wanted = True
+        if all(other.state is StageState.SUCCEEDED for other in workflow.stages.values()):
+            self._end(workflow, WorkflowState.SUCCEEDED, Reason.COMPLETED, "", now, outcome)
+
+    def _end(
+        self, workflow: WorkflowRecord, state: WorkflowState, reason: Reason, detail: str, now: float, outcome: Outcome
+    ) -> None:
+        stage_reason = Reason.PREDECESSOR_FAILED if state is WorkflowState.FAILED else reason
+        for stage in workflow.stages.values():
+            if not stage.state.final:
+                self._stop(stage, stage_reason, now, outcome)
+        workflow.state, workflow.reason, workflow.detail, workflow.ended_at_s = state, reason, detail, now
+        sequence = self._state.next_sequence()
+        outcome.transitions.append(WorkflowEnded(sequence, now, workflow.status(sequence, stages=False)))
+        del self._state.workflows[workflow.id]
+        self._state.plan_wanted = True
+
+    def _stop(self, stage: StageRecord, reason: Reason, now: float, outcome: Outcome) -> None:
+        """Cancels a stage that has not ended; what it has produced so far is a censored length."""
+        attempt = stage.attempt
+        if stage.state is StageState.RUNNING and attempt is not None:
+            node = self._state.accelerators[attempt.accelerator].node
+            outcome.effects.append(CancelAttempt(node, attempt.id))
+            self._release(stage, outcome)
+        stage.state, stage.reason, stage.ended_at_s = StageState.CANCELLED, reason, now
+        self._forget_place(stage)
+        self._record(stage, now, outcome)
+
+    def _release(self, stage: StageRecord, outcome: Outcome) -> None:
+        """Gives the attempt's place back and lets its node forget it."""
+        attempt = stage.attempt
+        if attempt is None:
+            return
+        accelerator = self._state.accelerators[attempt.accelerator]
+        accelerator.running.pop(stage.key, None)
+        self._state.attempts.pop(attempt.id, None)
+        self._state.touched.add(attempt.accelerator)
+        stage.attempt = None
+        outcome.effects.append(AcknowledgeAttempts(accelerator.node, (attempt.id,)))
+
+    def _forget_place(self, stage: StageRecord) -> None:
+        """Takes the stage out of the agenda and the queue; those behind it may go on."""
+        placed = self._state.agenda.place.get(stage.key)
+        if placed is not None:
+            self._state.touched.add(placed.accelerator)
+        self._state.agenda.drop(stage.key)
+        self._state.ready.discard(stage.key)
+
+    def _enqueue(self, workflow: WorkflowRecord, stage: StageRecord, now: float) -> None:
+        """A ready stage waits in the agenda where it has a place, and in the queue for one otherwise."""
+        placed = self._state.agenda.place.get(stage.key)
+        if placed is not None:
+            self._state.touched.add(placed.accelerator)
+        else:
+            self._state.ready.add(stage.key, self._ordering.key(workflow, stage, now))
+
+    def _learn(self, workflow: WorkflowRecord, spec: LlmStage, stage: StageRecord, *, censored: bool) -> None:
+        if stage.attempt is None or stage.usage is None:
+            return
+        features = self._costing.features(spec, workflow.spec.app, stage.attempt.model, stage.usage.prompt_tokens)
+        forced = spec.sampling.min_tokens is not None or bool(spec.sampling.ignore_eos)
+        if not forced:
+            kind = LengthOutcome.CENSORED if censored else LengthOutcome.COMPLETE
+            self._predictor.observe(LengthObservation(features, stage.usage.completion_tokens, kind))
+            self._state.observations += 1
+
+    def _record(self, stage: StageRecord, now: float, outcome: Outcome, voided_attempt: str = "") -> None:
+        sequence = self._state.next_sequence()
+        outcome.transitions.append(StageChanged(sequence, now, stage.key.workflow, stage.status(), voided_attempt))

@@ -1,0 +1,126 @@
+"""Places ready stages that no plan has ordered, in the event that made them ready: the incremental heuristic.
+
+A stage gets the place on a resident replica where it ends soonest, behind what is ordered there already, and starts
+at once if it delays nothing. Loads are left to plans, which see everything that competes for the memory; only while
+the planner is down does the heuristic order loads as well.
+"""
+
+from __future__ import annotations
+
+from maestro.plan import Assignment, Residency
+from maestro.reasons import Reason
+from maestro.snapshot import ReplicaPhase
+from maestro_services.scheduler.core.agenda import PlannedLoad, PlannedStage
+from maestro_services.scheduler.core.execution import Execution
+from maestro_services.scheduler.core.outcome import Outcome
+from maestro_services.scheduler.core.records import StageRecord
+from maestro_services.scheduler.core.snapshots import Snapshots
+from maestro_services.scheduler.core.state import SchedulerState
+from maestro_solver.grid import Grid
+from maestro_solver.heuristics.incremental import Placement as Place
+from maestro_solver.heuristics.incremental import SnapshotView
+
+STAGES_PER_EVENT = 32
+
+
+class Placement:
+    """Finds places for stages of the ready queue."""
+
+    def __init__(self, state: SchedulerState, snapshots: Snapshots, execution: Execution) -> None:
+        """The parts it works on; it owns none of them."""
+        self._state = state
+        self._snapshots = snapshots
+        self._execution = execution
+
+    def place_ready(self, now: float, outcome: Outcome) -> None:
+        """Gives the most wanted ready stages a place, and starts those that may start."""
+        waiting = [s for s in self._first_ready() if now >= s.not_before_s]
+        if not waiting or not any(True for _ in self._state.usable()):
+            return
+        view = self._view(now)
+        for stage in waiting:
+            workflow = self._state.workflows[stage.key.workflow]
+            found = view.place(self._snapshots.waiting(workflow, stage, now))
+            if isinstance(found, Reason):
+                stage.reason = self._reason(found)
+            elif found.start_s < self._state.config.horizon_s:
+                view.place_and_keep(self._snapshots.waiting(workflow, stage, now))
+                self._take(stage, found, now, outcome)
+        self._execution.advance(now, outcome)
+
+    def _first_ready(self) -> list[StageRecord]:
+        if len(self._state.agenda.place) >= self._state.config.max_snapshot_stages:
+            return []
+        stages = (self._state.stage(key) for key in self._state.ready.first(STAGES_PER_EVENT))
+        return [stage for stage in stages if stage is not None]
+
+    def _reason(self, found: Reason) -> Reason:
+        """Where only a load would help, the stage waits for a plan that orders one."""
+        loads_allowed = self._state.planner_down
+        return found if loads_allowed or found is not Reason.NO_ACCELERATOR_FITS else Reason.WAITING_FOR_PLAN
+
+    def _take(self, stage: StageRecord, place: Place, now: float, outcome: Outcome) -> None:
+        """Puts the stage, and the load it needs, into the agenda; starts it if nothing stands against it."""
+        planned = PlannedStage(
+            stage.key, place.accelerator, place.model, now + place.start_s, now + place.end_s, place.kv_bytes
+        )
+        if place.needs_load:
+            self._order_load(place, now)
+        claims = self._execution.claims(place.accelerator, now)
+        self._state.ready.discard(stage.key)
+        self._state.agenda.add(planned)
+        reason = self._execution.try_start(planned, claims, now, outcome)
+        if reason is not None:
+            stage.reason = reason
+
+    def _order_load(self, place: Place, now: float) -> None:
+        accelerator = self._state.accelerators[place.accelerator]
+        model = self._state.config.fleet.models[place.model]
+        self._state.agenda.add_load(
+            PlannedLoad(
+                place.accelerator,
+                place.model,
+                now + place.load_start_s,
+                now + place.ready_s,
+                frozenset(place.evict),
+                0 if accelerator.spec.kv_elastic else model.kv_pool_bytes,
+            )
+        )
+        self._state.touched.add(place.accelerator)
+
+    def _view(self, now: float) -> SnapshotView:
+        """The fleet with the agenda on it; without load times unless loads may be ordered here."""
+        snapshot = self._snapshots.fleet(now, loads=self._state.planner_down)
+        return SnapshotView(
+            snapshot, self._assignments(now), self._residencies(now), Grid.suited(snapshot, self._state.config.tick_s)
+        )
+
+    def _assignments(self, now: float) -> list[Assignment]:
+        ordered = sorted(self._state.agenda.place.values(), key=lambda p: p.start_at_s)
+        return [
+            Assignment(
+                p.key,
+                p.accelerator,
+                p.model,
+                max(0.0, p.start_at_s - now),
+                max(0.0, p.start_at_s - now) + p.end_at_s - p.start_at_s,
+                p.kv_bytes,
+            )
+            for p in ordered
+        ]
+
+    def _residencies(self, now: float) -> list[Residency]:
+        """Replicas that an ordered load evicts end when it starts; loads not begun are to come."""
+        residencies = []
+        for accelerator in self._state.usable():
+            name = accelerator.spec.name
+            for replica in accelerator.replicas.values():
+                eviction = self._state.agenda.next_eviction(name, replica.model)
+                if eviction is not None and replica.phase is ReplicaPhase.READY:
+                    end_s = max(0.0, eviction.load_at_s - now)
+                    residencies.append(
+                        Residency(
+                            name, replica.model, 0.0, 0.0, end_s, initial=True, kv_pool_bytes=replica.kv_pool_bytes
+                        )
+                    )
+        return residencies

@@ -1,0 +1,184 @@
+"""The core's memory: workflows, stages, attempts, nodes, accelerators, replicas. Mutable, owned by the core alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from maestro.costs import LengthForecast
+from maestro.fleet import AcceleratorSpec, NodeSpec
+from maestro.prompt import FittedPrompt
+from maestro.reasons import Reason
+from maestro.snapshot import ReplicaPhase, RunOption, StageKey
+from maestro.status import StageState, StageStatus, TokenUsage, WorkflowState, WorkflowStatus
+from maestro.workflow import LlmStage, Stage, WorkflowSpec
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at a stage on a replica. ``confirmed``: its node is known to have it."""
+
+    id: str
+    accelerator: str
+    model: str
+    generation: int
+    kv_bytes: int
+    kv_tokens: int
+    sent_at_s: float
+    expected_end_s: float
+    latest_end_s: float
+    confirmed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """Predictions for one LLM stage: how it can run, the forecast of the most wanted model, the prompt in tokens."""
+
+    options: tuple[RunOption, ...]
+    forecasts: dict[str, LengthForecast]
+    prompt_tokens: int
+    typical_s: float
+
+
+@dataclass(slots=True)
+class StageRecord:
+    """A stage of an accepted workflow. ``prompts`` holds the rendered prompt for each model it was about to run as."""
+
+    key: StageKey
+    spec: Stage
+    waiting_for: set[str]
+    state: StageState = StageState.WAITING
+    reason: Reason | None = Reason.WAITING_FOR_PREDECESSORS
+    detail: str = ""
+    attempts: int = 0
+    attempt: Attempt | None = None
+    last_attempt_id: str = ""
+    output: str = ""
+    usage: TokenUsage | None = None
+    finish_reason: str = ""
+    ready_at_s: float | None = None
+    started_at_s: float | None = None
+    ended_at_s: float | None = None
+    not_before_s: float = 0.0
+    prompts: dict[str, FittedPrompt] = field(default_factory=dict)
+    cost: StageCost | None = None
+    tail_s: float = 0.0
+    ran_in_cluster: str = ""
+    model: str = ""
+    accelerator: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether every predecessor has ended and nothing has been started."""
+        return self.state is StageState.WAITING and not self.waiting_for
+
+    def status(self) -> StageStatus:
+        """The stage as a value."""
+        attempt = self.attempt
+        forecasts = self.cost.forecasts if self.cost else {}
+        return StageStatus(
+            id=self.key.stage,
+            state=self.state,
+            reason=self.reason,
+            detail=self.detail,
+            role=self.spec.role if isinstance(self.spec, LlmStage) else self.spec.name,
+            model=self.model,
+            accelerator=self.accelerator,
+            attempts=self.attempts,
+            attempt_id=self.last_attempt_id,
+            replica_generation=attempt.generation if attempt else 0,
+            forecast=forecasts.get(self.model) or next(iter(forecasts.values()), None),
+            kv_reserved_tokens=attempt.kv_tokens if attempt else 0,
+            usage=self.usage,
+            output=self.output,
+            finish_reason=self.finish_reason,
+            ready_at_s=self.ready_at_s,
+            started_at_s=self.started_at_s,
+            ended_at_s=self.ended_at_s,
+        )
+
+
+@dataclass(slots=True)
+class WorkflowRecord:
+    """A workflow that was accepted and has not ended."""
+
+    id: str
+    spec: WorkflowSpec
+    slo_class: str
+    accepted_at_s: float
+    deadline_at_s: float
+    weight: float
+    stages: dict[str, StageRecord]
+    state: WorkflowState = WorkflowState.ACTIVE
+    reason: Reason | None = None
+    detail: str = ""
+    ended_at_s: float | None = None
+    received_s: float = 0.0
+
+    def status(self, sequence: int, *, stages: bool) -> WorkflowStatus:
+        """The workflow as a value, with or without its stages."""
+        return WorkflowStatus(
+            id=self.id,
+            tenant=self.spec.tenant,
+            app=self.spec.app,
+            slo_class=self.slo_class,
+            state=self.state,
+            accepted_at_s=self.accepted_at_s,
+            deadline_at_s=self.deadline_at_s,
+            reason=self.reason,
+            detail=self.detail,
+            ended_at_s=self.ended_at_s,
+            stages=tuple(stage.status() for stage in self.stages.values()) if stages else (),
+            labels=self.spec.labels,
+            sequence=sequence,
+        )
+
+
+class NodeState(StrEnum):
+    """What the scheduler believes of a node."""
+
+    ABSENT = "absent"
+    UP = "up"
+    DRAINING = "draining"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class ReplicaRecord:
+    """A replica the scheduler ordered or was told of. ``load_from_s`` and ``ready_at_s`` are instants."""
+
+    model: str
+    generation: int
+    phase: ReplicaPhase
+    kv_pool_bytes: int
+    ready_at_s: float
+    last_used_s: float = 0.0
+
+
+@dataclass(slots=True)
+class AcceleratorRecord:
+    """An accelerator with what is on it. ``retired`` holds the highest generation of each model that is gone."""
+
+    spec: AcceleratorSpec
+    node: str
+    cluster: str
+    replicas: dict[str, ReplicaRecord] = field(default_factory=dict)
+    running: dict[StageKey, Attempt] = field(default_factory=dict)
+    retired: dict[str, int] = field(default_factory=dict)
+    load_failures: dict[str, int] = field(default_factory=dict)
+    no_load_before_s: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class NodeRecord:
+    """A node of the scenario. ``reported``: its status has been seen in this instance's life."""
+
+    spec: NodeSpec
+    cluster: str
+    state: NodeState = NodeState.ABSENT
+    address: str = ""
+    instance_id: str = ""
+    lease_generation: int = 0
+    last_seen_s: float = 0.0
+    reported: bool = False
+    models: frozenset[str] = frozenset()

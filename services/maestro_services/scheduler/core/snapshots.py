@@ -1,0 +1,187 @@
+"""Freezes what the core knows into the planner's snapshot. Instants become seconds from now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from heapq import nsmallest
+
+from maestro.fleet import WeightTier
+from maestro.performance import load_s
+from maestro.snapshot import (
+    AcceleratorState,
+    ReplicaPhase,
+    ReplicaState,
+    RunningStage,
+    Snapshot,
+    StageKey,
+    WaitingStage,
+    WorkflowState,
+)
+from maestro.status import StageState
+from maestro.workflow import ToolStage
+from maestro_services.scheduler.core.costing import Costing
+from maestro_services.scheduler.core.records import (
+    AcceleratorRecord,
+    Attempt,
+    ReplicaRecord,
+    StageRecord,
+    WorkflowRecord,
+)
+from maestro_services.scheduler.core.state import SchedulerState
+
+_LEAST_REMAINING_S = 0.05
+
+
+class Snapshots:
+    """Builds snapshots of a state."""
+
+    def __init__(self, state: SchedulerState, costing: Costing) -> None:
+        """``costing`` says how long tool stages are expected to take."""
+        self._state = state
+        self._costing = costing
+
+    def whole(self, now: float) -> Snapshot:
+        """All that matters: the workflows due first, at most ``max_snapshot_stages`` waiting stages of them."""
+        self._state.snapshot_version += 1
+        limit = self._state.config.max_snapshot_stages
+        chosen: list[WorkflowRecord] = []
+        waiting: list[WaitingStage] = []
+        due_first = nsmallest(limit, self._state.workflows.values(), key=lambda w: (w.deadline_at_s, w.id))
+        for workflow in due_first:
+            stages = [s for s in workflow.stages.values() if s.state is StageState.WAITING]
+            if len(waiting) + len(stages) > limit and waiting:
+                break
+            chosen.append(workflow)
+            waiting += [self.waiting(workflow, stage, now) for stage in stages]
+        total = sum(1 for w in self._state.workflows.values() for s in w.stages.values() if not s.state.final)
+        return self._assemble(tuple(chosen), tuple(waiting), total - len(waiting), now)
+
+    def fleet(self, now: float, *, loads: bool) -> Snapshot:
+        """The fleet as it is with nothing waiting; without any load times where loads are not to be considered."""
+        snapshot = self._assemble((), (), 0, now)
+        return snapshot if loads else replace(snapshot, load_s={})
+
+    def _assemble(
+        self, workflows: tuple[WorkflowRecord, ...], waiting: tuple[WaitingStage, ...], omitted: int, now: float
+    ) -> Snapshot:
+        config = self._state.config
+        accelerators = tuple(self._state.usable())
+        usable = {accelerator.spec.name for accelerator in accelerators}
+        chosen = {workflow.id for workflow in workflows}
+        return Snapshot(
+            version=self._state.snapshot_version,
+            taken_at_s=now,
+            accelerators=tuple(self._accelerator(a, now) for a in accelerators),
+            models=config.fleet.models,
+            load_s=self._loads(accelerators, now),
+            workflows=tuple(workflow_state(w, now) for w in workflows),
+            waiting=waiting,
+            running=self._running(usable, chosen, now),
+            budget=config.fleet.budget,
+            network_delay_s=config.fleet.network.delay_s,
+            weights=config.weights,
+            omitted_stages=max(0, omitted),
+        )
+
+    def waiting(self, workflow: WorkflowRecord, stage: StageRecord, now: float) -> WaitingStage:
+        """A stage that has not started, as the planner sees it."""
+        before = [workflow.stages[stage_id] for stage_id in stage.spec.after]
+        clusters = frozenset(b.ran_in_cluster for b in before if b.state is StageState.SUCCEEDED and b.ran_in_cluster)
+        external = self._costing.tool_s(stage.spec) if isinstance(stage.spec, ToolStage) else None
+        return WaitingStage(
+            key=stage.key,
+            predecessors=tuple(StageKey(workflow.id, stage_id) for stage_id in sorted(stage.waiting_for)),
+            options=stage.cost.options if stage.cost else (),
+            tail_s=stage.tail_s,
+            external_s=external,
+            inputs_from=clusters,
+            not_before_s=max(0.0, stage.not_before_s - now),
+            waited_s=max(0.0, now - stage.ready_at_s) if stage.ready_at_s is not None else 0.0,
+        )
+
+    def _running(self, usable: set[str], workflow_ids: set[str], now: float) -> tuple[RunningStage, ...]:
+        """What runs on usable accelerators, and whatever else chosen workflows have under way."""
+        running = [
+            _running_attempt(key, attempt.accelerator, attempt.model, attempt, now)
+            for accelerator in self._state.accelerators.values()
+            for key, attempt in accelerator.running.items()
+            if accelerator.spec.name in usable
+        ]
+        placed = {stage.key for stage in running}
+        for workflow_id in sorted(workflow_ids):
+            for stage in self._state.workflows[workflow_id].stages.values():
+                if stage.state is StageState.RUNNING and stage.key not in placed:
+                    running.append(self._running_elsewhere(stage, now))
+        return tuple(running)
+
+    def _running_elsewhere(self, stage: StageRecord, now: float) -> RunningStage:
+        """A tool at work, or an attempt on a node that takes nothing new: it takes time, but no place."""
+        if stage.attempt is not None:
+            return _running_attempt(stage.key, None, None, stage.attempt, now)
+        elapsed = now - (stage.started_at_s or now)
+        expected = self._costing.tool_s(stage.spec) if isinstance(stage.spec, ToolStage) else 0.0
+        remaining = max(_LEAST_REMAINING_S, expected - elapsed)
+        return RunningStage(stage.key, None, None, remaining, remaining, 0)
+
+    def _accelerator(self, accelerator: AcceleratorRecord, now: float) -> AcceleratorState:
+        spec = accelerator.spec
+        replicas = tuple(_replica(r, now) for r in accelerator.replicas.values())
+        return AcceleratorState(
+            spec.name,
+            accelerator.node,
+            accelerator.cluster,
+            spec.kind,
+            spec.memory_bytes,
+            spec.slots,
+            spec.kv_elastic,
+            replicas,
+        )
+
+    def _loads(self, accelerators: tuple[AcceleratorRecord, ...], now: float) -> dict[tuple[str, str], float]:
+        """Seconds a load takes, for every model and accelerator where one is possible now."""
+        loads: dict[tuple[str, str], float] = {}
+        for accelerator in accelerators:
+            node = self._state.nodes[accelerator.node]
+            for name, model in self._state.config.fleet.models.items():
+                pool = 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes
+                fits = model.fixed_bytes + pool <= accelerator.spec.memory_bytes
+                failing = now < accelerator.no_load_before_s.get(name, 0.0)
+                if fits and not failing and name in node.models and accelerator.spec.kind in model.speeds:
+                    seconds = load_s(model, node.spec, accelerator.spec.kind, WeightTier.DISK)
+                    loads[name, accelerator.spec.name] = seconds
+        return loads
+
+
+def workflow_state(workflow: WorkflowRecord, now: float) -> WorkflowState:
+    """A workflow as the planner sees it."""
+    remaining = sum(
+        stage.cost.typical_s for stage in workflow.stages.values() if not stage.state.final and stage.cost is not None
+    )
+    return WorkflowState(
+        id=workflow.id,
+        deadline_s=workflow.deadline_at_s - now,
+        weight=workflow.weight,
+        age_s=now - workflow.accepted_at_s,
+        slo_class=workflow.slo_class,
+        remaining_work_s=remaining,
+        received_s=workflow.received_s,
+    )
+
+
+def _replica(replica: ReplicaRecord, now: float) -> ReplicaState:
+    ready_in_s = max(_LEAST_REMAINING_S, replica.ready_at_s - now) if replica.phase is ReplicaPhase.LOADING else 0.0
+    return ReplicaState(replica.model, replica.generation, replica.phase, ready_in_s, replica.kv_pool_bytes)
+
+
+def _running_attempt(
+    key: StageKey, accelerator: str | None, model: str | None, attempt: Attempt, now: float
+) -> RunningStage:
+    """A running attempt; one that has outlived its forecast is expected to end in a moment."""
+    return RunningStage(
+        key,
+        accelerator,
+        model,
+        max(_LEAST_REMAINING_S, attempt.expected_end_s - now),
+        max(_LEAST_REMAINING_S, attempt.latest_end_s - now),
+        attempt.kv_bytes,
+    )

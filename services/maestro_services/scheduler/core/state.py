@@ -1,0 +1,102 @@
+"""Everything the core knows, in one place, with the look-ups that its parts share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from maestro.fleet import NodeSpec
+from maestro.plan import Plan
+from maestro.snapshot import StageKey
+from maestro_services.scheduler.core.agenda import Agenda
+from maestro_services.scheduler.core.config import CoreConfig
+from maestro_services.scheduler.core.ready import ReadyQueue
+from maestro_services.scheduler.core.records import (
+    AcceleratorRecord,
+    NodeRecord,
+    NodeState,
+    StageRecord,
+    WorkflowRecord,
+)
+
+_GENERATIONS_PER_EPOCH = 1 << 32
+
+
+@dataclass(slots=True)
+class SchedulerState:
+    """The core's whole memory. ``epoch`` grows with every start of a scheduler on the same store.
+
+    ``ready`` holds the ready LLM stages; ``touched`` the accelerators whose agenda may be able to go on.
+    """
+
+    config: CoreConfig
+    epoch: int
+    sequence: int
+    workflows: dict[str, WorkflowRecord] = field(default_factory=dict)
+    nodes: dict[str, NodeRecord] = field(default_factory=dict)
+    accelerators: dict[str, AcceleratorRecord] = field(default_factory=dict)
+    attempts: dict[str, StageKey] = field(default_factory=dict)
+    agenda: Agenda = field(default_factory=Agenda)
+    ready: ReadyQueue = field(default_factory=ReadyQueue)
+    touched: set[str] = field(default_factory=set)
+    plan: Plan | None = None
+    snapshot_version: int = 0
+    plan_wanted: bool = False
+    plan_requested_at_s: float = float("-inf")
+    planning: bool = False
+    planner_down: bool = False
+    generations: int = 0
+    observations: int = 0
+    tools_to_start: list[StageKey] = field(default_factory=list)
+    tool_timers: list[tuple[float, StageKey]] = field(default_factory=list)
+
+    @classmethod
+    def initial(cls, config: CoreConfig, epoch: int, sequence: int) -> SchedulerState:
+        """The state before any event: the scenario's nodes, all absent."""
+        state = cls(config, epoch, sequence)
+        for cluster in config.fleet.clusters:
+            for node in cluster.nodes:
+                state._add_node(node, cluster.name)
+        return state
+
+    def _add_node(self, node: NodeSpec, cluster: str) -> None:
+        self.nodes[node.name] = NodeRecord(node, cluster)
+        for spec in node.accelerators:
+            self.accelerators[spec.name] = AcceleratorRecord(spec, node.name, cluster)
+
+    def next_sequence(self) -> int:
+        """A new transition number."""
+        self.sequence += 1
+        return self.sequence
+
+    def next_generation(self) -> int:
+        """A new replica generation: larger than any of this epoch and of the ones before it."""
+        self.generations += 1
+        return self.epoch * _GENERATIONS_PER_EPOCH + self.generations
+
+    def stage(self, key: StageKey) -> StageRecord | None:
+        """The stage, while its workflow is active."""
+        workflow = self.workflows.get(key.workflow)
+        return workflow.stages.get(key.stage) if workflow else None
+
+    def usable(self) -> Iterator[AcceleratorRecord]:
+        """Accelerators of nodes that are up, have reported and take new work."""
+        for accelerator in self.accelerators.values():
+            node = self.nodes[accelerator.node]
+            if node.state is NodeState.UP and node.reported:
+                yield accelerator
+
+    def is_usable(self, accelerator: str) -> bool:
+        """Whether new work may go there."""
+        node = self.nodes[self.accelerators[accelerator].node]
+        return node.state is NodeState.UP and node.reported
+
+    def add_tool_timer(self, at_s: float, key: StageKey) -> None:
+        """Remembers when a tool stage of stated duration ends."""
+        heappush(self.tool_timers, (at_s, key))
+
+    def due_tools(self, now: float) -> Iterator[StageKey]:
+        """Takes out the tool stages whose time has come."""
+        while self.tool_timers and self.tool_timers[0][0] <= now:
+            yield heappop(self.tool_timers)[1]

@@ -1,0 +1,117 @@
+"""FleetService: what nodes and operators call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import grpc
+
+from maestro.codec.scalars import instant_to_proto
+from maestro.errors import ConflictError, InvalidInputError, NotFoundError
+from maestro.v1 import fleet_pb2 as pb
+from maestro.v1 import fleet_pb2_grpc, node_pb2
+from maestro.wire_errors import to_status
+from maestro_services.scheduler.abort import Context, typed_errors
+from maestro_services.scheduler.core.events import NodeDrainRequested, NodeRegistered, NodeSeen
+from maestro_services.scheduler.core.records import NodeRecord, NodeState
+from maestro_services.scheduler.loop import SchedulerLoop
+
+_STATES = {
+    NodeState.ABSENT: pb.NODE_STATE_ABSENT,
+    NodeState.UP: pb.NODE_STATE_UP,
+    NodeState.DRAINING: pb.NODE_STATE_DRAINING,
+    NodeState.LOST: pb.NODE_STATE_LOST,
+}
+
+
+class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
+    """Keeps the nodes' leases."""
+
+    def __init__(
+        self,
+        loop: SchedulerLoop,
+        lease_ttl_s: float,
+        connect: Callable[[str, str], Awaitable[None]],
+        statuses: Callable[[str], node_pb2.GetStatusResponse | None],
+    ) -> None:
+        """``connect`` opens the way back to a node; ``statuses`` gives what a node last reported."""
+        self._loop = loop
+        self._lease_ttl_s = lease_ttl_s
+        self._connect = connect
+        self._statuses = statuses
+
+    async def RegisterNode(self, request: pb.RegisterNodeRequest, context: Context) -> pb.RegisterNodeResponse:
+        """A node announces itself."""
+        async with typed_errors(context):
+            node = self._node(request.node)
+            self._check(node, request)
+            self._loop.post(
+                NodeRegistered(
+                    request.node, request.instance_id, request.address, frozenset(request.capabilities.models)
+                )
+            )
+            await self._connect(request.node, request.address)
+        return pb.RegisterNodeResponse(
+            scheduler_epoch=self._loop.core.epoch,
+            lease_generation=node.lease_generation,
+            lease_ttl_s=self._lease_ttl_s,
+        )
+
+    async def Heartbeat(self, request: pb.HeartbeatRequest, context: Context) -> pb.HeartbeatResponse:
+        """Keeps a lease alive."""
+        node = self._loop.core.nodes.get(request.node)
+        lease = (request.instance_id, request.lease_generation)
+        if node is None or lease != (node.instance_id, node.lease_generation):
+            stale = to_status(
+                ConflictError(f'the lease of node "{request.node}" is not known here; register again'),
+                grpc.StatusCode.FAILED_PRECONDITION,
+            )
+            await context.abort(stale.code, stale.details, stale.trailing_metadata)
+        self._loop.post(NodeSeen(request.node))
+        return pb.HeartbeatResponse(scheduler_epoch=self._loop.core.epoch)
+
+    async def ListNodes(self, request: pb.ListNodesRequest, context: Context) -> pb.ListNodesResponse:  # noqa: ARG002 - gRPC's
+        """All nodes of the scenario."""
+        return pb.ListNodesResponse(nodes=[self._info(node) for node in self._loop.core.nodes.values()])
+
+    async def DrainNode(self, request: pb.DrainNodeRequest, context: Context) -> pb.DrainNodeResponse:
+        """Takes a node out of use, or back into it."""
+        async with typed_errors(context):
+            node = self._node(request.node)
+            self._loop.post(NodeDrainRequested(request.node, request.undrain))
+        return pb.DrainNodeResponse(state=_STATES[node.state])
+
+    def _node(self, name: str) -> NodeRecord:
+        nodes = self._loop.core.nodes
+        if name not in nodes:
+            raise NotFoundError(f'the scenario has no node "{name}"; it has {", ".join(sorted(nodes))}')
+        return nodes[name]
+
+    def _check(self, node: NodeRecord, request: pb.RegisterNodeRequest) -> None:
+        """What the node says of itself must agree with the scenario."""
+        if not request.instance_id or not request.address:
+            raise InvalidInputError(
+                "instance_id" if not request.instance_id else "address", "is empty", remedy="every node sends one"
+            )
+        stated = {a.name: a.memory_bytes for a in request.capabilities.accelerators}
+        expected = {a.name: a.memory_bytes for a in node.spec.accelerators}
+        if stated != expected:
+            raise InvalidInputError(
+                "capabilities.accelerators",
+                f"differ from the scenario's {expected}",
+                value=stated,
+                remedy="start node and scheduler with the same scenario file",
+            )
+
+    def _info(self, node: NodeRecord) -> pb.NodeInfo:
+        info = pb.NodeInfo(
+            node=node.spec.name,
+            cluster=node.cluster,
+            address=node.address,
+            state=_STATES[node.state],
+            last_seen=instant_to_proto(node.last_seen_s) if node.address else None,
+        )
+        status = self._statuses(node.spec.name)
+        if status is not None:
+            info.status.CopyFrom(status)
+        return info

@@ -1,0 +1,150 @@
+"""The live loop: events into the core, transitions into the store, then effects into the world."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from maestro.v1 import scheduler_pb2
+from maestro_services.scheduler.core.core import SchedulerCore
+from maestro_services.scheduler.core.events import Event, PlanDue, Tick
+from maestro_services.scheduler.core.outcome import Effect, Outcome, ReportFallback, ReportPlan, SavePredictor
+from maestro_services.scheduler.store import Store
+from maestro_services.scheduler.store.writer import Write
+from maestro_services.scheduler.views import Views
+
+PREDICTOR_FACT = "predictor"
+
+log = logging.getLogger(__name__)
+
+
+class Clock:
+    """Seconds since the epoch that never go back: wall time at the start, monotonic from there."""
+
+    def __init__(self) -> None:
+        """Anchors the clock at the present."""
+        self._offset = time.time() - time.monotonic()
+
+    def now(self) -> float:
+        """The present instant."""
+        return self._offset + time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """An outcome on its way through the store; ``settled`` is told when it is durable."""
+
+    outcome: Outcome
+    settled: asyncio.Future[None] | None
+
+
+class SchedulerLoop:
+    """Owns the core. Everything here runs on one event loop; only the store's callback comes from another thread."""
+
+    def __init__(self, core: SchedulerCore, store: Store, views: Views, carry_out: Callable[[Effect], None]) -> None:
+        """``carry_out`` is given each effect once the transitions before it are durable."""
+        self.core = core
+        self.clock = Clock()
+        self.plans: Counter[str] = Counter()
+        self.fallbacks: Counter[str] = Counter()
+        self._store = store
+        self._views = views
+        self._carry_out = carry_out
+        self._loop = asyncio.get_running_loop()
+        self._durable: deque[tuple[_Pending, list[scheduler_pb2.WatchWorkflowResponse]]] = deque()
+        self._in_store = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Begins to keep time."""
+        self._tick()
+
+    def close(self) -> None:
+        """Takes no more events."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def post(self, event: Event) -> None:
+        """Handles an event; what follows from it happens as soon as it may."""
+        self._handle(event, None)
+
+    async def post_durably(self, event: Event) -> None:
+        """Handles an event and waits until its transitions are durable."""
+        settled = self._loop.create_future()
+        self._handle(event, settled)
+        await settled
+
+    @property
+    def in_store(self) -> int:
+        """Outcomes that wait for their commit."""
+        return self._in_store
+
+    def _handle(self, event: Event, settled: asyncio.Future[None] | None) -> None:
+        if self._closed:
+            if settled is not None:
+                settled.set_exception(ConnectionAbortedError("the scheduler is stopping"))
+            return
+        now = self.clock.now()
+        self._settle(self.core.handle(event, now), settled)
+        if not isinstance(event, PlanDue) and self.core.plan_is_due(now):
+            self._settle(self.core.handle(PlanDue(), now), None)
+
+    def _settle(self, outcome: Outcome, settled: asyncio.Future[None] | None) -> None:
+        """Sends an outcome through the store; one that leaves nothing to store goes ahead if nothing is before it."""
+        facts = [
+            (PREDICTOR_FACT, orjson.dumps(effect.state))
+            for effect in outcome.effects
+            if isinstance(effect, SavePredictor)
+        ]
+        pending = _Pending(outcome, settled)
+        if not outcome.transitions and not facts and not self._in_store:
+            self._finish(pending, [])
+            return
+        self._in_store += 1
+        self._store.write(Write(outcome.transitions, facts, lambda wire: self._on_durable(pending, wire)))
+
+    def _on_durable(self, pending: _Pending, wire: list[scheduler_pb2.WatchWorkflowResponse]) -> None:
+        """In the writer's thread: hands the outcome back to the event loop."""
+        self._durable.append((pending, wire))
+        if len(self._durable) == 1:
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        while self._durable:
+            pending, wire = self._durable[0]
+            self._in_store -= 1
+            self._finish(pending, wire)
+            self._durable.popleft()
+
+    def _finish(self, pending: _Pending, wire: list[scheduler_pb2.WatchWorkflowResponse]) -> None:
+        for transition, event in zip(pending.outcome.transitions, wire, strict=True):
+            self._views.apply(transition, event)
+        if pending.settled is not None and not pending.settled.done():
+            pending.settled.set_result(None)
+        for effect in pending.outcome.effects:
+            match effect:
+                case ReportPlan(provenance):
+                    self.plans[provenance.source] += 1
+                    log.info("plan in force: %s", provenance)
+                case ReportFallback(reason):
+                    self.fallbacks[reason] += 1
+                    log.info("plan fallback: %s", reason)
+                case SavePredictor():
+                    pass  # went to the store with the transitions
+                case _:
+                    self._carry_out(effect)
+
+    def _tick(self) -> None:
+        if self._closed:
+            return
+        self.post(Tick())
+        now = self.clock.now()
+        self._timer = self._loop.call_later(max(0.005, self.core.next_wakeup(now) - now), self._tick)

@@ -1,0 +1,172 @@
+"""The host of the solver's process: start, ask, limit, kill, replace."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+from maestro.plan import Plan
+from maestro.reasons import Reason
+from maestro.snapshot import Snapshot
+from maestro_services.scheduler.core.events import Event, PlanMade, PlanningFailed
+from maestro_services.scheduler.planning.messages import Answer, FromSolver, Incumbent, Raised, Ready, Request
+from maestro_solver.planner import PlannerConfig
+
+GRACE_S = 0.5
+START_TIMEOUT_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class _Process:
+    """One solver process and the thread that reads from it. ``inbox`` gets its messages, then None when it ends."""
+
+    def __init__(self, config: PlannerConfig) -> None:
+        ours, theirs = socket.socketpair()
+        self._popen = subprocess.Popen(
+            [sys.executable, "-m", "maestro_services.scheduler.planning.process", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self.inbox: asyncio.Queue[FromSolver | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._connection.send(config)
+        threading.Thread(target=self._read, name="solver-reader", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._popen.pid
+
+    def send(self, snapshot: Snapshot) -> None:
+        """Pickles and sends a request; called in a thread, since a large snapshot takes a while."""
+        self._connection.send(Request(snapshot))
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._popen.send_signal(signal.SIGKILL)
+        self._popen.wait()
+        self._connection.close()
+
+    def _read(self) -> None:
+        message: FromSolver | None
+        while True:
+            try:
+                message = self._connection.recv()
+            except (EOFError, OSError, TypeError):  # TypeError: closed by kill() while it was being read from
+                message = None
+            try:
+                self._loop.call_soon_threadsafe(self.inbox.put_nowait, message)
+            except RuntimeError:  # the event loop has ended
+                return
+            if message is None:
+                return
+
+
+class PlannerHost:
+    """Keeps one solver process alive and asks it one question at a time."""
+
+    def __init__(self, config: PlannerConfig, post: Callable[[Event], None]) -> None:
+        """``post`` takes the answers as events."""
+        self._config = config
+        self._post = post
+        self._process: _Process | None = None
+        self._ready = asyncio.Event()
+        self._starting: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self.replaced = 0
+
+    def start(self) -> None:
+        """Begins to start the process; requests before it is ready are answered with a reason."""
+        self._ready.clear()
+        self._starting = asyncio.create_task(self._start())
+
+    async def close(self) -> None:
+        """Ends the process."""
+        for task in (self._starting, self._asking):
+            if task is not None:
+                task.cancel()
+        if self._process is not None:
+            self._process.kill()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the solver, while there is one."""
+        return self._process.pid if self._process is not None else None
+
+    async def wait_ready(self) -> None:
+        """Returns once the process has warmed up."""
+        await self._ready.wait()
+
+    def request(self, snapshot: Snapshot) -> None:
+        """Asks for a plan; a PlanMade or PlanningFailed event follows in any case, within the limit."""
+        self._asking = asyncio.create_task(self._ask(snapshot))
+
+    async def _start(self) -> None:
+        while True:
+            self._process = _Process(self._config)
+            try:
+                first = await asyncio.wait_for(self._process.inbox.get(), START_TIMEOUT_S)
+            except TimeoutError:
+                first = None
+            if isinstance(first, Ready):
+                self._ready.set()
+                return
+            log.error("the solver process did not start; trying again")
+            self._process.kill()
+            await asyncio.sleep(1.0)
+
+    async def _ask(self, snapshot: Snapshot) -> None:
+        process = self._process
+        if process is None or not self._ready.is_set():
+            self._post(PlanningFailed(snapshot.version, Reason.SOLVER_NOT_READY))
+            return
+        best: Plan | None = None
+        try:
+            async with asyncio.timeout(self._config.limit_s + GRACE_S):
+                await asyncio.to_thread(process.send, snapshot)
+                while isinstance(message := await process.inbox.get(), Incumbent):
+                    best = message.plan
+        except TimeoutError:
+            self._replace(process)
+            self._fall_back(snapshot, best, Reason.SOLVER_TIMED_OUT)
+        except OSError:
+            self._replace(process)
+            self._fall_back(snapshot, best, Reason.SOLVER_CRASHED)
+        else:
+            self._answer(process, snapshot, message, best)
+
+    def _answer(self, process: _Process, snapshot: Snapshot, message: FromSolver | None, best: Plan | None) -> None:
+        match message:
+            case Answer(plan):
+                self._post(PlanMade(plan))
+            case Raised(_, error):
+                log.error("the planner raised: %s", error)
+                self._fall_back(snapshot, best, Reason.SOLVER_RAISED)
+            case _:
+                self._replace(process)
+                self._fall_back(snapshot, best, Reason.SOLVER_CRASHED)
+
+    def _fall_back(self, snapshot: Snapshot, best: Plan | None, reason: Reason) -> None:
+        """The best plan that was streamed out before the end, or none."""
+        if best is None:
+            self._post(PlanningFailed(snapshot.version, reason))
+            return
+        provenance = replace(best.provenance, fallback_reason=reason)
+        self._post(PlanMade(replace(best, provenance=provenance)))
+
+    def _replace(self, process: _Process) -> None:
+        log.warning("replacing the solver process %s", process.pid)
+        self.replaced += 1
+        process.kill()
+        self.start()

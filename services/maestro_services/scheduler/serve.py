@@ -1,0 +1,145 @@
+"""The scheduler's process: puts store, core, loop, planner, dispatcher and servers together, and takes them apart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from maestro.v1 import fleet_pb2, fleet_pb2_grpc, scheduler_pb2, scheduler_pb2_grpc
+from maestro.wire_errors import MAX_MESSAGE_BYTES
+from maestro_services.scheduler.client_server import SchedulerServicer
+from maestro_services.scheduler.core import SchedulerCore
+from maestro_services.scheduler.core.outcome import Effect, RequestPlan
+from maestro_services.scheduler.dispatch import Dispatcher
+from maestro_services.scheduler.fleet_server import FleetServicer
+from maestro_services.scheduler.loop import SchedulerLoop
+from maestro_services.scheduler.planning import PlannerHost
+from maestro_services.scheduler.recovery import recovered_predictor, recovered_workflow, whole_status
+from maestro_services.scheduler.settings import SchedulerSettings
+from maestro_services.scheduler.store import Store
+from maestro_services.scheduler.submission import Submissions
+from maestro_services.scheduler.views import Views
+
+STOP_GRACE_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """A whole scheduler on the running event loop."""
+
+    def __init__(self, settings: SchedulerSettings, stop: asyncio.Event) -> None:
+        """Opens the store and takes over what it holds. A failing store sets ``stop``: nothing would be durable."""
+        self._settings = settings
+        self._stop = stop
+        self._event_loop = asyncio.get_running_loop()
+        self._broken: BaseException | None = None
+        self._listening: asyncio.Future[str] = self._event_loop.create_future()
+        self._store = Store(settings.store, synchronous=settings.store_synchronous, failed=self._store_failed)
+        self._views = Views(settings.watcher_buffer)
+        predictor = recovered_predictor(self._store, settings.predictor)
+        core = SchedulerCore(
+            settings.core,
+            predictor,
+            epoch=self._store.begin_epoch(),
+            sequence=self._store.last_sequence(),
+        )
+        self.loop = SchedulerLoop(core, self._store, self._views, self._carry_out)
+        self._recover(core)
+        self.dispatcher = Dispatcher(core.epoch, self.loop.post, self._views)
+        self.planner = PlannerHost(settings.planner, self.loop.post)
+        self._server = self._build_server()
+
+    async def run(self) -> None:
+        """Serves until ``stop`` is set. Raises what broke the store, if that was the reason."""
+        self.planner.start()
+        await self.planner.wait_ready()
+        bound = self._server.add_insecure_port(self._settings.listen)
+        await self._server.start()
+        self.loop.start()
+        address = f"{self._settings.listen.rpartition(':')[0]}:{bound}"
+        log.info("scheduler epoch %s listens on %s", self.loop.core.epoch, address)
+        self._listening.set_result(address)
+        try:
+            await self._stop.wait()
+        finally:
+            await self._server.stop(STOP_GRACE_S)
+            self.loop.close()
+            await self.planner.close()
+            await self.dispatcher.close()
+            self._store.close()
+        if self._broken is not None:
+            raise self._broken
+
+    async def wait_listening(self) -> str:
+        """The bound host:port, once calls are answered."""
+        return await asyncio.shield(self._listening)
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, RequestPlan):
+            self.planner.request(effect.snapshot)
+        else:
+            self.dispatcher.carry_out(effect)
+
+    def _recover(self, core: SchedulerCore) -> None:
+        stored = self._store.active()
+        core.restore([recovered_workflow(workflow) for workflow in stored], self.loop.clock.now())
+        for workflow in stored:
+            self._views.restore(whole_status(workflow))
+        if stored:
+            log.info("took over %d workflows that had not ended", len(stored))
+
+    def _build_server(self) -> grpc.aio.Server:
+        settings = self._settings
+        options = [
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.so_reuseport", 0),
+        ]
+        server = grpc.aio.server(options=options)
+        submissions = Submissions(
+            self.loop,
+            self._store,
+            limits=settings.limits,
+            models=frozenset(settings.core.fleet.models),
+            slo_classes=frozenset(settings.core.slo_classes),
+            queue=settings.submit_queue,
+        )
+        scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server(
+            SchedulerServicer(self.loop, self._store, self._views, submissions, self._plans), server
+        )
+        fleet_pb2_grpc.add_FleetServiceServicer_to_server(
+            FleetServicer(self.loop, settings.core.lease_ttl_s, self.dispatcher.connect, self.dispatcher.last_status),
+            server,
+        )
+        checks = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        names = (
+            scheduler_pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name,
+            fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name,
+            health.SERVICE_NAME,
+            reflection.SERVICE_NAME,
+        )
+        reflection.enable_server_reflection(names, server)
+        return server
+
+    def _plans(self) -> tuple[dict[str, int], dict[str, int]]:
+        return dict(self.loop.plans), dict(self.loop.fallbacks)
+
+    def _store_failed(self, error: BaseException) -> None:
+        """In the writer's thread: without a store there is no scheduler; a new one recovers what is durable."""
+        log.critical("the store failed, so the scheduler stops: %s", error)
+        self._broken = error
+        self._event_loop.call_soon_threadsafe(self._stop.set)
+
+
+async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:
+    """Runs a scheduler until ``stop`` is set.
+
+    Raises ConflictError where the store is in use, and what broke the store where that ended the scheduler.
+    """
+    await Scheduler(settings, stop).run()

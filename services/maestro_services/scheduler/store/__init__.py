@@ -1,0 +1,5 @@
+"""The durable store: accepted workflows and every transition, in SQLite, committed in groups by one writer thread."""
+
+from maestro_services.scheduler.store.store import Store, StoredWorkflow
+
+__all__ = ["Store", "StoredWorkflow"]

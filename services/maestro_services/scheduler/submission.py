@@ -1,0 +1,120 @@
+"""Taking workflows on: validation, idempotency keys, and a bound on how many may wait to be committed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from maestro.codec import workflow_from_proto
+from maestro.errors import ConflictError, OverloadedError
+from maestro.v1 import workflow_pb2
+from maestro.validation import WorkflowLimits, validate
+from maestro_services.scheduler.core.events import WorkflowSubmitted
+from maestro_services.scheduler.loop import SchedulerLoop
+from maestro_services.scheduler.store import Store
+
+LARGE_PAYLOAD_BYTES = 256 * 1024
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The id under which a workflow was taken on; ``again`` where that had happened before."""
+
+    workflow_id: str
+    again: bool
+
+
+class Submissions:
+    """Accepts workflows durably, each idempotency key once."""
+
+    def __init__(
+        self,
+        loop: SchedulerLoop,
+        store: Store,
+        *,
+        limits: WorkflowLimits,
+        models: Collection[str],
+        slo_classes: Collection[str],
+        queue: int,
+    ) -> None:
+        """``queue`` bounds the submissions under way."""
+        self._loop = loop
+        self._store = store
+        self._limits = limits
+        self._models = models
+        self._slo_classes = slo_classes
+        self._queue = queue
+        self._under_way = 0
+        self._keys: dict[Key, asyncio.Future[tuple[str, str]]] = {}
+
+    async def accept(self, message: workflow_pb2.Workflow) -> Accepted:
+        """Returns once the workflow is durable.
+
+        Raises InvalidInputError, ConflictError for a key that was used with another payload, and OverloadedError
+        where the queue is full.
+        """
+        if self._under_way >= self._queue:
+            raise OverloadedError(
+                f"{self._under_way} submissions are waiting to be committed, which is the most this scheduler "
+                "takes (scheduler.submit_queue); send it again in a moment"
+            )
+        self._under_way += 1
+        try:
+            return await self._accept(message)
+        finally:
+            self._under_way -= 1
+
+    async def _accept(self, message: workflow_pb2.Workflow) -> Accepted:
+        payload = message.SerializeToString(deterministic=True)
+        event = await self._event(message, payload)
+        if not event.spec.idempotency_key:
+            await self._loop.post_durably(event)
+            return Accepted(event.workflow_id, again=False)
+        return await self._accept_once(event)
+
+    async def _event(self, message: workflow_pb2.Workflow, payload: bytes) -> WorkflowSubmitted:
+        """Decodes and validates; a large payload in a thread, so that it costs nobody else anything."""
+        if len(payload) > LARGE_PAYLOAD_BYTES:
+            return await asyncio.to_thread(self._decode, message, payload)
+        return self._decode(message, payload)
+
+    def _decode(self, message: workflow_pb2.Workflow, payload: bytes) -> WorkflowSubmitted:
+        spec = workflow_from_proto(message)
+        validate(spec, limits=self._limits, models=self._models, slo_classes=self._slo_classes, now=datetime.now(UTC))
+        return WorkflowSubmitted(f"wf-{uuid4().hex}", spec, payload, hashlib.sha256(payload).hexdigest())
+
+    async def _accept_once(self, event: WorkflowSubmitted) -> Accepted:
+        """The first submission of a key is accepted; the same one again gets its id."""
+        key = (event.spec.tenant, event.spec.idempotency_key)
+        first = self._keys.get(key)
+        if first is not None:
+            return _again(key, event, *await asyncio.shield(first))
+        first = self._keys[key] = asyncio.get_running_loop().create_future()
+        try:
+            known = await asyncio.to_thread(self._store.by_key, *key)
+            if known is None:
+                await self._loop.post_durably(event)
+            first.set_result(known or (event.workflow_id, event.payload_hash))
+        except BaseException as error:
+            first.set_exception(error)
+            first.exception()  # whoever waits for it gets it; nobody has to
+            raise
+        finally:
+            del self._keys[key]
+        return Accepted(event.workflow_id, again=False) if known is None else _again(key, event, *known)
+
+
+def _again(key: Key, event: WorkflowSubmitted, workflow_id: str, payload_hash: str) -> Accepted:
+    """The answer to a key that was seen before."""
+    if payload_hash != event.payload_hash:
+        raise ConflictError(
+            f'idempotency_key: "{key[1]}" of tenant "{key[0]}" was used for workflow {workflow_id} with another '
+            "payload; use a new key for a new workflow"
+        )
+    return Accepted(workflow_id, again=True)

@@ -1,0 +1,176 @@
+"""What the model decides about: the stages, options and residency copies that are left after pruning."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from maestro_solver.bounds import critical_path_bound, earliest_ends
+from maestro_solver.cpsat.overfull import closed_accelerators
+from maestro_solver.instance import GridOption, Instance
+from maestro_solver.schedule import Schedule
+
+Pair = tuple[int, int]
+"""A model and an accelerator, by position."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLimits:
+    """``max_candidates`` accelerators per model are considered, and ``max_loads`` loads per pair at most."""
+
+    max_candidates: int
+    max_loads: int
+
+
+@dataclass(frozen=True)
+class ModelData:
+    """An instance as the model sees it.
+
+    ``stages`` are the positions it plans (LLM and tool stages without an obstacle), ``options`` the options left per
+    LLM stage. ``replicas`` lists, per pair, the snapshot's replicas that can serve; ``loads`` how many loads the model
+    may begin. Every time lies before ``last``; a residency that ends then stays. ``earliest`` is a lower bound on each
+    stage's start. ``charge`` is added to a deferred stage's end for the queue beyond the horizon.
+    ``other_plans_bound`` is what every plan costs at least that the model cannot express (infinity if it can express
+    all): the lesser of it and the model's own bound holds for all plans. None where that is not known.
+    """
+
+    instance: Instance
+    stages: tuple[int, ...]
+    options: Mapping[int, tuple[GridOption, ...]]
+    replicas: Mapping[Pair, tuple[int, ...]]
+    loads: Mapping[Pair, int]
+    last: int
+    earliest: Mapping[int, int]
+    charge: int
+    other_plans_bound: float | None
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All pairs that some stage may use."""
+        found = {(option.model, option.accelerator) for options in self.options.values() for option in options}
+        return tuple(sorted(found))
+
+    def standstill(self, position: int) -> int:
+        """Where a stage's start stands while it is deferred: the earliest its variable allows."""
+        highest = self.last if self.instance.stages[position].external is not None else self.instance.horizon - 1
+        return min(self.earliest[position], highest)
+
+
+def prepare(instance: Instance, planned: Schedule, complete: Schedule, limits: ModelLimits) -> ModelData:
+    """Prune the instance around an incumbent, of which everything is kept so that it remains a solution."""
+    stages = tuple(position for position, stage in enumerate(instance.stages) if stage.obstacle is None)
+    candidates, pruned = _candidates(instance, planned, limits.max_candidates)
+    closed = closed_accelerators(instance)
+    options = {
+        position: tuple(
+            option
+            for option in instance.stages[position].options
+            if (option.model, option.accelerator) in candidates and option.accelerator not in closed
+        )
+        for position in stages
+        if instance.stages[position].external is None
+    }
+    loads, uncovered_s = _loads(instance, planned, options, limits.max_loads)
+    swapping = instance.weights.swap * uncovered_s if instance.weights.swap > 0 else 0.0
+    others = critical_path_bound(instance) + (swapping if math.isfinite(uncovered_s) else math.inf)
+    charge = _queue_charge(instance, planned, complete)
+    return ModelData(
+        instance=instance,
+        stages=stages,
+        options=options,
+        replicas=_replicas(instance),
+        loads=loads,
+        last=_last(instance, stages),
+        earliest=_earliest(instance, stages),
+        charge=charge,
+        other_plans_bound=None if pruned or closed or charge else others,
+    )
+
+
+def _candidates(instance: Instance, planned: Schedule, limit: int) -> tuple[set[Pair], bool]:
+    """Per model the accelerators worth considering, and whether any was left out.
+
+    Those that the incumbent uses come first, then those with a replica, then the quickest to load.
+    """
+    used = {(option.model, option.accelerator) for option in planned.options.values()}
+    resident = {(found.model, found.accelerator) for found in instance.replicas if not found.draining}
+    by_model: dict[int, set[Pair]] = defaultdict(set)
+    for stage in instance.stages:
+        for option in stage.options:
+            by_model[option.model].add((option.model, option.accelerator))
+    chosen: set[Pair] = set()
+    for pairs in by_model.values():
+        ranked = sorted(
+            pairs, key=lambda pair: (pair not in used, pair not in resident, instance.load.get(pair, 0), pair)
+        )
+        kept = max(limit, len(used & pairs))
+        chosen.update(ranked[:kept])
+    return chosen, len(chosen) < sum(len(pairs) for pairs in by_model.values())
+
+
+def _replicas(instance: Instance) -> dict[Pair, tuple[int, ...]]:
+    found: dict[Pair, list[int]] = defaultdict(list)
+    for position, replica in enumerate(instance.replicas):
+        if not replica.draining:
+            found[replica.model, replica.accelerator].append(position)
+    return {pair: tuple(positions) for pair, positions in found.items()}
+
+
+def _loads(
+    instance: Instance, planned: Schedule, options: Mapping[int, tuple[GridOption, ...]], limit: int
+) -> tuple[dict[Pair, int], float]:
+    """How many loads of each pair the model may begin, and the least load time of a plan that begins more, in seconds.
+
+    Loads of a node share its link. With fixed pools a model is loaded again only after another was loaded in its
+    place, so that k loads of one pair come with k - 1 others.
+    """
+    found: dict[Pair, int] = {}
+    uncovered = math.inf
+    begun = Counter((each.model, each.accelerator) for each in planned.residents if each.replica is None)
+    for pair in {(option.model, option.accelerator) for offered in options.values() for option in offered}:
+        load = instance.load.get(pair)
+        if load is None:
+            continue
+        elastic = instance.accelerators[pair[1]].elastic
+        between = 0 if elastic else min(ticks for (_, at), ticks in instance.load.items() if at == pair[1])
+        most = (instance.horizon + between) // max(1, load + between)
+        found[pair] = max(begun[pair], min(limit, most))
+        if found[pair] < most:
+            uncovered = min(uncovered, (found[pair] + 1) * load + found[pair] * between)
+    return found, uncovered * instance.grid.tick_s
+
+
+def _last(instance: Instance, stages: tuple[int, ...]) -> int:
+    """A tick by which everything planned has ended."""
+    longest = max((option.duration for at in stages for option in instance.stages[at].options), default=0)
+    external = sum(instance.stages[at].external or 0 for at in stages)
+    replicas = max((max(found.ready, found.busy_until) for found in instance.replicas), default=0)
+    running = max((found.end for found in instance.running), default=0)
+    release = max((max(instance.stages[at].release) for at in stages), default=0)
+    return max(instance.horizon, release, replicas, running) + longest + external + 1
+
+
+def _earliest(instance: Instance, stages: tuple[int, ...]) -> dict[int, int]:
+    """A lower bound on each stage's start: its release and its predecessors' earliest ends."""
+    ends = earliest_ends(instance)
+    return {
+        position: max(
+            [
+                min(instance.stages[position].release),
+                *(ends[before] for before in instance.stages[position].predecessors),
+            ]
+        )
+        for position in stages
+    }
+
+
+def _queue_charge(instance: Instance, planned: Schedule, complete: Schedule) -> int:
+    """How long the incumbent's deferred stages wait beyond the horizon, on average; 0 if it defers none."""
+    waits = [
+        max(0, span.start - instance.horizon)
+        for position, span in complete.spans.items()
+        if position not in planned.spans
+    ]
+    return sum(waits) // len(waits) if waits else 0

@@ -1,0 +1,55 @@
+"""Accelerators that a snapshot alone fills beyond a capacity."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from maestro_solver.heuristics.profile import StepProfile
+from maestro_solver.instance import NOWHERE, Instance
+
+
+def closed_accelerators(instance: Instance) -> frozenset[int]:
+    """Those whose memory, slots, batch or pool are exceeded by what cannot leave at once.
+
+    A limit may have been lowered while stages ran. The model, in which every capacity holds at every instant, would
+    have no solution; it leaves such accelerators as they are.
+    """
+    return frozenset(_over_memory(instance)) | frozenset(_over_places(instance)) | frozenset(_over_pools(instance))
+
+
+def _over_memory(instance: Instance) -> Iterator[int]:
+    memory = [StepProfile() for _ in instance.accelerators]
+    for replica in instance.replicas:
+        memory[replica.accelerator].add(0, max(replica.ready, replica.busy_until), replica.memory)
+    for running in instance.running:
+        if running.accelerator != NOWHERE and instance.accelerators[running.accelerator].elastic:
+            memory[running.accelerator].add(0, running.end, running.kv)
+    for position, accelerator in enumerate(instance.accelerators):
+        if max(memory[position].levels) > accelerator.memory:
+            yield position
+
+
+def _over_places(instance: Instance) -> Iterator[int]:
+    """Slots and batches: everything running now runs at once."""
+    running: dict[int, int] = defaultdict(int)
+    batches: dict[tuple[int, int], int] = defaultdict(int)
+    for found in instance.running:
+        running[found.accelerator] += 1
+        batches[found.model, found.accelerator] += 1
+    for position, accelerator in enumerate(instance.accelerators):
+        if running[position] > accelerator.slots:
+            yield position
+    for (model, position), batch in batches.items():
+        if NOWHERE not in {model, position} and batch > instance.models[model].max_batch:
+            yield position
+
+
+def _over_pools(instance: Instance) -> Iterator[int]:
+    held: dict[tuple[int, int], int] = defaultdict(int)
+    for found in instance.running:
+        held[found.model, found.accelerator] += found.kv
+    for replica in instance.replicas:
+        is_fixed = not instance.accelerators[replica.accelerator].elastic and not replica.draining
+        if is_fixed and held[replica.model, replica.accelerator] > replica.pool:
+            yield replica.accelerator

@@ -1,0 +1,309 @@
+"""From a snapshot to an :class:`~maestro_solver.instance.Instance`: rounding, positions, and what can run where."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping
+from typing import TypeVar
+
+import networkx as nx
+
+from maestro.errors import InvalidInputError
+from maestro.reasons import Reason
+from maestro.snapshot import ReplicaPhase, ReplicaState, Snapshot, StageKey, WaitingStage
+from maestro_solver.grid import Grid
+from maestro_solver.instance import (
+    NOWHERE,
+    GridAccelerator,
+    GridModel,
+    GridOption,
+    GridReplica,
+    GridRunning,
+    GridStage,
+    GridWorkflow,
+    Instance,
+)
+
+_Name = TypeVar("_Name", bound=Hashable)
+_RESIDENT = frozenset({ReplicaPhase.LOADING, ReplicaPhase.READY, ReplicaPhase.DRAINING})
+
+
+def discretize(snapshot: Snapshot, grid: Grid, horizon_s: float) -> Instance:
+    """The snapshot on ``grid``.
+
+    Raises InvalidInputError where the snapshot contradicts itself: a stage of an unknown workflow, a replica of an
+    unknown model, a name used twice, or predecessors in a circle.
+    """
+    return Discretization(snapshot, grid).instance(max(1, grid.ticks_up(horizon_s)))
+
+
+class Discretization:
+    """The positions that the parts of an instance refer to each other by, and the rules of rounding.
+
+    Raises InvalidInputError as :func:`discretize` does.
+    """
+
+    def __init__(self, snapshot: Snapshot, grid: Grid) -> None:
+        self.snapshot = snapshot
+        self.grid = grid
+        self.clusters = tuple(dict.fromkeys(found.cluster for found in snapshot.accelerators))
+        self.nodes = tuple(dict.fromkeys((found.cluster, found.node) for found in snapshot.accelerators))
+        self.accelerator_at = _positions("accelerators", [found.name for found in snapshot.accelerators])
+        self.model_at = _positions("models", list(snapshot.models))
+        self.specs = tuple(snapshot.models.values())
+        self.workflow_at = _positions("workflows", [found.id for found in snapshot.workflows])
+        self.stage_at = _positions("waiting", [found.key for found in snapshot.waiting])
+        self.running = {found.key: found for found in snapshot.running}
+        self.replicas = tuple(self._replicas())
+        self.load = self._loads()
+        self.rooms = {
+            (model, position): self._largest_kv(model, position)
+            for model in self.model_at.values()
+            for position in range(len(snapshot.accelerators))
+        }
+
+    def instance(self, horizon: int) -> Instance:
+        """The parts put together."""
+        stages = self._stages()
+        successors: list[list[int]] = [[] for _ in stages]
+        for position, stage in enumerate(stages):
+            for before in stage.predecessors:
+                successors[before].append(position)
+        return Instance(
+            snapshot=self.snapshot,
+            grid=self.grid,
+            horizon=horizon,
+            accelerators=tuple(self._accelerators()),
+            models=tuple(self._models()),
+            clusters=self.clusters,
+            workflows=tuple(self._workflows()),
+            stages=stages,
+            successors=tuple(tuple(found) for found in successors),
+            replicas=self.replicas,
+            running=tuple(self._running()),
+            load=self.load,
+            link_free=self._link_free(),
+            pinned=frozenset(self._pinned()),
+            network_delay=self.grid.ticks_up(self.snapshot.network_delay_s),
+        )
+
+    def _accelerators(self) -> Iterator[GridAccelerator]:
+        forced = {found.accelerator for found in self.snapshot.running}
+        for found in self.snapshot.accelerators:
+            loading = any(replica.phase is ReplicaPhase.LOADING for replica in found.replicas)
+            yield GridAccelerator(
+                name=found.name,
+                node=self.nodes.index((found.cluster, found.node)),
+                cluster=self.clusters.index(found.cluster),
+                memory=self.grid.units_down(found.memory_bytes),
+                slots=found.slots,
+                elastic=found.kv_elastic,
+                forced=loading or found.name in forced,
+            )
+
+    def _models(self) -> Iterator[GridModel]:
+        for name, model in self.snapshot.models.items():
+            yield GridModel(
+                name=name,
+                memory=self.grid.units_up(model.fixed_bytes + model.kv_pool_bytes),
+                elastic_memory=self.grid.units_up(model.fixed_bytes),
+                pool=self.grid.units_down(model.kv_pool_bytes),
+                pool_bytes=model.kv_pool_bytes,
+                max_batch=model.max_batch,
+            )
+
+    def _replicas(self) -> Iterator[GridReplica]:
+        for position, accelerator in enumerate(self.snapshot.accelerators):
+            for replica in accelerator.replicas:
+                if replica.phase in _RESIDENT:
+                    yield self._replica(position, replica)
+
+    def _replica(self, position: int, replica: ReplicaState) -> GridReplica:
+        if replica.model not in self.model_at:
+            raise InvalidInputError(f"accelerators[{position}].replicas", "names an unknown model", value=replica.model)
+        where = (self.snapshot.accelerators[position].name, replica.model)
+        serves = replica.phase is not ReplicaPhase.LOADING
+        ends = [
+            found.remaining_s for found in self.snapshot.running if serves and (found.accelerator, found.model) == where
+        ]
+        fixed_bytes = self.snapshot.models[replica.model].fixed_bytes
+        return GridReplica(
+            accelerator=position,
+            model=self.model_at[replica.model],
+            ready=max(0, self.grid.ticks_up(replica.ready_in_s)),
+            busy_until=max(0, self.grid.ticks_up(max(ends, default=0.0))),
+            memory=self.grid.units_up(fixed_bytes + replica.kv_pool_bytes),
+            pool=self.grid.units_down(replica.kv_pool_bytes),
+            draining=replica.phase is ReplicaPhase.DRAINING,
+            ready_s=replica.ready_in_s,
+            pool_bytes=replica.kv_pool_bytes,
+        )
+
+    def _loads(self) -> dict[tuple[int, int], int]:
+        """Load times of the pairs that are known and that fit an empty accelerator."""
+        found = {}
+        for (model, accelerator), load_s in self.snapshot.load_s.items():
+            if model not in self.model_at or accelerator not in self.accelerator_at:
+                continue
+            state = self.snapshot.accelerators[self.accelerator_at[accelerator]]
+            spec = self.snapshot.models[model]
+            held = spec.fixed_bytes + (0 if state.kv_elastic else spec.kv_pool_bytes)
+            if self.grid.units_up(held) <= self.grid.units_down(state.memory_bytes):
+                found[self.model_at[model], self.accelerator_at[accelerator]] = max(0, self.grid.ticks_up(load_s))
+        return found
+
+    def _link_free(self) -> tuple[int, ...]:
+        free = [0] * len(self.nodes)
+        for replica in self.replicas:
+            accelerator = self.snapshot.accelerators[replica.accelerator]
+            node = self.nodes.index((accelerator.cluster, accelerator.node))
+            free[node] = max(free[node], replica.ready)
+        return tuple(free)
+
+    def _pinned(self) -> Iterator[tuple[int, int]]:
+        for name, model in self.snapshot.models.items():
+            pinned_on = model.pinned_on & self.accelerator_at.keys()
+            yield from ((self.model_at[name], self.accelerator_at[accelerator]) for accelerator in pinned_on)
+
+    def _running(self) -> Iterator[GridRunning]:
+        for found in self.snapshot.running:
+            yield GridRunning(
+                accelerator=self.accelerator_at.get(found.accelerator or "", NOWHERE),
+                model=self.model_at.get(found.model or "", NOWHERE),
+                end=max(0, self.grid.ticks_up(found.remaining_s)),
+                kv=self.grid.units_up(found.kv_bytes),
+            )
+
+    def _workflows(self) -> Iterator[GridWorkflow]:
+        ends: dict[str, float] = defaultdict(float)
+        for found in self.snapshot.running:
+            ends[found.key.workflow] = max(ends[found.key.workflow], found.remaining_s)
+        for workflow in self.snapshot.workflows:
+            yield GridWorkflow(
+                id=workflow.id,
+                deadline=self.grid.ticks_down(workflow.deadline_s),
+                weight=workflow.weight,
+                running_end=self.grid.ticks_up(ends[workflow.id]),
+            )
+
+    def _stages(self) -> tuple[GridStage, ...]:
+        options = {stage.key: tuple(self.options_of(stage)) for stage in self.snapshot.waiting}
+        order = self._topological_order()
+        obstacles = self._obstacles(order, options)
+        tails = self._tails(order, options)
+        return tuple(
+            GridStage(
+                key=stage.key,
+                workflow=self._workflow_of(position, stage),
+                options=options[stage.key],
+                predecessors=tuple(self.stage_at[key] for key in stage.predecessors if key in self.stage_at),
+                release=self.release_of(stage),
+                external=None if stage.external_s is None else max(0, self.grid.ticks_up(stage.external_s)),
+                tail=tails[stage.key],
+                obstacle=obstacles.get(stage.key),
+            )
+            for position, stage in enumerate(self.snapshot.waiting)
+        )
+
+    def _workflow_of(self, position: int, stage: WaitingStage) -> int:
+        if stage.key.workflow not in self.workflow_at:
+            raise InvalidInputError(
+                f"waiting[{position}].key", "names a workflow that is not in workflows", value=stage.key.workflow
+            )
+        return self.workflow_at[stage.key.workflow]
+
+    def options_of(self, stage: WaitingStage) -> Iterator[GridOption]:
+        """The stage's options on every accelerator that can ever hold it."""
+        for option in stage.options if stage.external_s is None else ():
+            model = self.model_at.get(option.model)
+            for position, accelerator in enumerate(self.snapshot.accelerators):
+                if model is None or accelerator.kind != option.kind:
+                    continue
+                kv = self.grid.units_up(option.kv_bytes)
+                if kv <= self.rooms[model, position]:
+                    duration = max(1, self.grid.ticks_up(option.duration_s))
+                    yield GridOption(position, model, duration, kv, option.duration_s, option.kv_bytes)
+
+    def _largest_kv(self, model: int, position: int) -> int:
+        """The largest reservation that a replica of the model could ever hold there; -1 where none can be."""
+        accelerator = self.snapshot.accelerators[position]
+        spec = self.specs[model]
+        if accelerator.slots <= 0 or spec.max_batch <= 0:
+            return -1
+        memory = self.grid.units_down(accelerator.memory_bytes)
+        rooms = [
+            memory - replica.memory if accelerator.kv_elastic else replica.pool
+            for replica in self.replicas
+            if (replica.model, replica.accelerator) == (model, position) and not replica.draining
+        ]
+        if (model, position) in self.load:
+            elastic = memory - self.grid.units_up(spec.fixed_bytes)
+            rooms.append(elastic if accelerator.kv_elastic else self.grid.units_down(spec.kv_pool_bytes))
+        return max(rooms, default=-1)
+
+    def release_of(self, stage: WaitingStage) -> tuple[int, ...]:
+        """The earliest start per cluster, and for a stage that runs nowhere; waiting predecessors left out."""
+        return tuple(self._release_in(stage, cluster) for cluster in (*self.clusters, None))
+
+    def _release_in(self, stage: WaitingStage, cluster: str | None) -> int:
+        """The earliest start in a cluster as far as everything but waiting predecessors decides."""
+        delay = self.grid.ticks_up(self.snapshot.network_delay_s) if cluster is not None else 0
+        release = max(0, self.grid.ticks_up(stage.not_before_s))
+        if stage.inputs_from - {cluster}:
+            release = max(release, delay)
+        for key in stage.predecessors:
+            if key in self.running:
+                running = self.running[key]
+                at = self.accelerator_at.get(running.accelerator or "")
+                crosses = at is not None and self.snapshot.accelerators[at].cluster != cluster
+                release = max(release, self.grid.ticks_up(running.remaining_s) + (delay if crosses else 0))
+        return release
+
+    def _topological_order(self) -> list[StageKey]:
+        graph: nx.DiGraph[StageKey] = nx.DiGraph()
+        graph.add_nodes_from(self.stage_at)
+        for stage in self.snapshot.waiting:
+            graph.add_edges_from((key, stage.key) for key in stage.predecessors if key in self.stage_at)
+        try:
+            return list(nx.topological_sort(graph))
+        except nx.NetworkXUnfeasible:
+            cycle = " -> ".join(str(edge[0]) for edge in nx.find_cycle(graph))
+            raise InvalidInputError("waiting", f"predecessors form a circle: {cycle}") from None
+
+    def _obstacles(
+        self, order: list[StageKey], options: Mapping[StageKey, tuple[GridOption, ...]]
+    ) -> dict[StageKey, Reason]:
+        """Why some stages can never be planned: nothing holds them, or they wait for what is not in the snapshot."""
+        found: dict[StageKey, Reason] = {}
+        for key in order:
+            stage = self.snapshot.waiting[self.stage_at[key]]
+            if any(before in found or not self._is_known(before) for before in stage.predecessors):
+                found[key] = Reason.WAITING_FOR_PREDECESSORS
+            elif stage.external_s is None and not options[key]:
+                found[key] = Reason.NO_ACCELERATOR_FITS if self.snapshot.accelerators else Reason.NO_NODE
+        return found
+
+    def _is_known(self, key: StageKey) -> bool:
+        return key in self.stage_at or key in self.running
+
+    def _tails(self, order: list[StageKey], options: Mapping[StageKey, tuple[GridOption, ...]]) -> dict[StageKey, int]:
+        """The least time from each stage's start to its workflow's end, every stage at its fastest."""
+        tails: dict[StageKey, int] = {}
+        after: dict[StageKey, int] = defaultdict(int)
+        for key in reversed(order):
+            stage = self.snapshot.waiting[self.stage_at[key]]
+            fastest = min((option.duration for option in options[key]), default=0)
+            own = fastest if stage.external_s is None else max(0, self.grid.ticks_up(stage.external_s))
+            tails[key] = own + after[key]
+            for before in stage.predecessors:
+                after[before] = max(after[before], tails[key])
+        return tails
+
+
+def _positions(field: str, names: list[_Name]) -> dict[_Name, int]:
+    """Where each name stands; each may stand once."""
+    found = {name: position for position, name in enumerate(names)}
+    if len(found) != len(names):
+        twice = next(name for position, name in enumerate(names) if found[name] != position)
+        raise InvalidInputError(field, "a name stands twice", value=str(twice))
+    return found

@@ -1,0 +1,169 @@
+"""Where and when one stage ends soonest: on a replica that is there, or on one loaded for it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+from maestro_solver.heuristics.profile import FOREVER
+from maestro_solver.heuristics.state import AcceleratorTrack, FleetState, ResidentTrack
+from maestro_solver.instance import GridOption
+
+
+class Place(NamedTuple):
+    """A stage's place. ``resident`` None: its model is loaded from ``load_start`` after evicting ``evicted``."""
+
+    option: GridOption
+    start: int
+    resident: ResidentTrack | None = None
+    load_start: int = 0
+    ready: int = 0
+    evicted: tuple[ResidentTrack, ...] = ()
+
+
+def best_place(
+    state: FleetState, options: tuple[GridOption, ...], earliest: tuple[int, ...], patience: float
+) -> Place | None:
+    """The place where the stage ends soonest; None where nothing holds it.
+
+    ``earliest`` gives the first allowed start per cluster. ``patience`` is how many load times a stage rather waits
+    for a replica that is there than has one loaded: 0 loads whenever that ends sooner. Ties go to the place without a
+    load, then to the one that evicts least, then to the accelerator already in use.
+    """
+    best: Place | None = None
+    best_rank: tuple[float, int, int] = (FOREVER, 0, 0)
+    for option in options:
+        track = state.tracks[option.accelerator]
+        if not state.may_use(track):
+            continue
+        start = max(earliest[track.cluster], state.floor)
+        if start + option.duration > best_rank[0]:
+            continue
+        place = _on_resident(track, option, start, state)
+        loaded = _with_load(state, track, option, start)
+        fresh = track.position not in state.in_use
+        for found in (place, loaded):
+            if found is None:
+                continue
+            load = found.ready - found.load_start
+            rank = (found.start + option.duration + patience * load, len(found.evicted) + (load > 0), int(fresh))
+            if best is None or rank < best_rank:
+                best, best_rank = found, rank
+    return best
+
+
+def commit(state: FleetState, place: Place) -> ResidentTrack:
+    """Carry a place out on the state; returns the residency that the stage runs in."""
+    track = state.tracks[place.option.accelerator]
+    resident = place.resident
+    if resident is None:
+        for found in place.evicted:
+            state.evict(track, found, place.load_start)
+        resident = state.load(track, place.option.model, place.load_start, place.ready)
+    state.run(track, resident, place.option, place.start)
+    return resident
+
+
+def _on_resident(track: AcceleratorTrack, option: GridOption, start: int, state: FleetState) -> Place | None:
+    """The soonest start inside a residency of the model that is there or decided."""
+    best: Place | None = None
+    for resident in track.residents:
+        if resident.model != option.model or not resident.usable:
+            continue
+        found = _first_start(track, resident, option, max(start, resident.ready), state)
+        if found + option.duration <= resident.end and (best is None or found < best.start):
+            best = Place(option, found, resident)
+    return best
+
+
+def _first_start(
+    track: AcceleratorTrack, resident: ResidentTrack, option: GridOption, start: int, state: FleetState
+) -> int:
+    """The first tick from ``start`` on with a slot, a place in the batch, and KV memory for the whole stage."""
+    duration = option.duration
+    batch_room = state.instance.models[option.model].max_batch - 1
+    memory, room = (
+        (track.memory, track.capacity - option.kv) if track.elastic else (resident.used, resident.pool - option.kv)
+    )
+    while start < FOREVER:
+        found = track.running.earliest_fit(start, duration, track.slots - 1)
+        found = resident.batch.earliest_fit(found, duration, batch_room)
+        found = memory.earliest_fit(found, duration, room)
+        if found == start:
+            break
+        start = found
+    return start
+
+
+def _with_load(state: FleetState, track: AcceleratorTrack, option: GridOption, start: int) -> Place | None:
+    """The soonest start after loading the model, idle residents evicted where its memory needs it."""
+    load = state.instance.load.get((option.model, track.position))
+    if load is None:
+        return None
+    first = max(state.floor, start - load)
+    for resident in track.residents:
+        if resident.model == option.model:
+            if resident.end >= FOREVER:
+                return None  # it stays: a second replica beside it would serve nobody
+            first = max(first, resident.end)
+    need = state.instance.memory_of(option.model, track.position) + (option.kv if track.elastic else 0)
+    free = _memory_from(state, track, first, track.capacity - need)
+    if free >= FOREVER:
+        return None
+    load_start = state.links[track.node].earliest_fit(free, load, 0)
+    ready = load_start + load
+    evicted = _evictions(state, track, load_start, track.capacity - need)
+    begin = track.running.earliest_fit(max(start, ready), option.duration, track.slots - 1)
+    if begin >= FOREVER:
+        return None
+    return Place(option, begin, None, load_start, ready, evicted)
+
+
+def _evictable(state: FleetState, track: AcceleratorTrack) -> list[ResidentTrack]:
+    """Residents that may leave once they are idle, the least missed first."""
+    pinned = state.instance.pinned
+    found = [
+        resident
+        for resident in track.residents
+        if resident.end >= FOREVER and resident.usable and (resident.model, track.position) not in pinned
+    ]
+    found.sort(key=lambda resident: (state.demand[resident.model] > 0, resident.last_use))
+    return found
+
+
+def _memory_from(state: FleetState, track: AcceleratorTrack, first: int, room: int) -> int:
+    """The first tick from ``first`` on from which at most ``room`` is held for good, every idle resident evicted."""
+    evictable = _evictable(state, track)
+    times = track.memory.times
+    peaks = track.memory.peaks_from()
+    idle = [(resident.last_use, resident.memory) for resident in evictable]
+    candidates = sorted({first, *(time for time in times if time > first), *(time for time, _ in idle if time > first)})
+
+    def fits(time: int) -> bool:
+        freed = sum(memory for idle_from, memory in idle if idle_from <= time)
+        return peaks[bisect_right(times, time) - 1] - freed <= room
+
+    low, high = 0, len(candidates)
+    while low < high:  # what fits at one instant fits at every later one
+        middle = (low + high) // 2
+        if fits(candidates[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return candidates[low] if low < len(candidates) else FOREVER
+
+
+def _evictions(state: FleetState, track: AcceleratorTrack, time: int, room: int) -> tuple[ResidentTrack, ...]:
+    """The fewest of the least missed idle residents that have to leave at ``time``."""
+    peaks = track.memory.peaks_from()
+    held = peaks[bisect_right(track.memory.times, time) - 1]
+    chosen: list[ResidentTrack] = []
+    for resident in _evictable(state, track):
+        if held > room and resident.last_use <= time:
+            chosen.append(resident)
+            held -= resident.memory
+    for resident in list(chosen):
+        if held + resident.memory <= room:
+            chosen.remove(resident)
+            held += resident.memory
+    return tuple(chosen)

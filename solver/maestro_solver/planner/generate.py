@@ -1,0 +1,163 @@
+"""Generated snapshots, for measurements, tests and trying the planner out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from maestro.errors import InvalidInputError
+from maestro.fleet import GpuBudget, ModelSpec, SpeedCoefficients
+from maestro.snapshot import (
+    AcceleratorState,
+    ObjectiveWeights,
+    ReplicaPhase,
+    ReplicaState,
+    RunOption,
+    Snapshot,
+    StageKey,
+    WaitingStage,
+    WorkflowState,
+)
+
+_GIB = 1 << 30
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the snapshots of one family have in common.
+
+    ``models`` is how many there are; ``holds`` how many replicas fit one accelerator; ``load_s`` and ``stage_s`` are
+    ranges; ``slack`` is a range of deadlines over critical paths; ``resident`` the share of accelerators with a
+    replica; ``budget`` the share of accelerators that may be used.
+    """
+
+    models: int
+    holds: int
+    elastic: bool
+    slots: int
+    max_batch: int
+    load_s: tuple[float, float]
+    stage_s: tuple[float, float]
+    slack: tuple[float, float]
+    resident: float
+    budget: float
+    clusters: int
+    tools: float
+
+
+FAMILIES: Mapping[str, Family] = {
+    "small": Family(2, 2, True, 8, 4, (5.0, 15.0), (2.0, 10.0), (1.5, 6.0), 1.0, 1.0, 1, 0.1),
+    "contended": Family(4, 2, True, 4, 3, (5.0, 20.0), (2.0, 20.0), (1.0, 3.0), 0.7, 0.75, 2, 0.1),
+    "large": Family(8, 3, True, 16, 8, (5.0, 30.0), (2.0, 20.0), (1.5, 5.0), 0.8, 1.0, 2, 0.1),
+    "two_models_one_slot": Family(2, 1, False, 4, 4, (40.0, 40.0), (2.0, 10.0), (2.0, 8.0), 0.5, 1.0, 2, 0.0),
+    "pools": Family(3, 2, False, 6, 3, (10.0, 30.0), (2.0, 15.0), (1.5, 4.0), 0.8, 1.0, 1, 0.2),
+}
+
+
+def generate(family: str, stages: int, accelerators: int, seed: int) -> Snapshot:
+    """A snapshot with ``stages`` waiting stages on ``accelerators``; equal arguments give equal snapshots.
+
+    Raises InvalidInputError for an unknown family and for counts that are not positive.
+    """
+    if family not in FAMILIES:
+        raise InvalidInputError(
+            "family", "is not known", value=family, remedy=f"choose one of {', '.join(sorted(FAMILIES))}"
+        )
+    for field, count in (("stages", stages), ("accelerators", accelerators)):
+        if count < 1:
+            raise InvalidInputError(field, "must be at least 1", value=count)
+    return _Generation(FAMILIES[family], accelerators, random.Random(seed)).snapshot(stages)  # noqa: S311 - not a secret
+
+
+class _Generation:
+    """One snapshot in the making."""
+
+    def __init__(self, family: Family, accelerators: int, randomness: random.Random) -> None:
+        self._family = family
+        self._random = randomness
+        self._models = [f"model-{position}" for position in range(family.models)]
+        self._places = [(f"gpu-{position}", position % family.clusters) for position in range(accelerators)]
+        self._waiting: list[WaitingStage] = []
+        self._workflows: list[WorkflowState] = []
+
+    def snapshot(self, stages: int) -> Snapshot:
+        """The whole."""
+        while len(self._waiting) < stages:
+            self._add_workflow(min(self._random.randint(3, 7), stages - len(self._waiting)))
+        return Snapshot(
+            version=1,
+            taken_at_s=0.0,
+            accelerators=tuple(self._accelerator(name, cluster) for name, cluster in self._places),
+            models={name: self._model(name) for name in self._models},
+            load_s={
+                (model, name): round(self._random.uniform(*self._family.load_s), 2)
+                for model in self._models
+                for name, _ in self._places
+            },
+            workflows=tuple(self._workflows),
+            waiting=tuple(self._waiting),
+            running=(),
+            budget=GpuBudget(max(1, round(self._family.budget * len(self._places)))),
+            network_delay_s=0.3 if self._family.clusters > 1 else 0.0,
+            weights=ObjectiveWeights(),
+        )
+
+    def _accelerator(self, name: str, cluster: int) -> AcceleratorState:
+        replicas = []
+        if self._random.random() < self._family.resident:
+            pool_bytes = 0 if self._family.elastic else 4 * _GIB
+            replicas = [ReplicaState(self._random.choice(self._models), 1, ReplicaPhase.READY, 0.0, pool_bytes)]
+        return AcceleratorState(
+            name=name,
+            node=f"node-{cluster}",
+            cluster=f"cluster-{cluster}",
+            kind="gpu",
+            memory_bytes=(10 * self._family.holds + 8) * _GIB,
+            slots=self._family.slots,
+            kv_elastic=self._family.elastic,
+            replicas=tuple(replicas),
+        )
+
+    def _model(self, name: str) -> ModelSpec:
+        speeds = {"gpu": SpeedCoefficients(5000.0, 60.0, 0.05, 0.3, 1.0)}
+        pool_bytes = 0 if self._family.elastic else 4 * _GIB
+        return ModelSpec(name, 9 * _GIB, 1 << 17, pool_bytes, 1 * _GIB, 8192, self._family.max_batch, speeds)
+
+    def _add_workflow(self, count: int) -> None:
+        workflow = f"w{len(self._workflows)}"
+        durations = [round(self._random.uniform(*self._family.stage_s), 2) for _ in range(count)]
+        before: list[tuple[int, ...]] = [
+            tuple(sorted(self._random.sample(range(position), min(position, self._random.choice((1, 1, 2))))))
+            for position in range(count)
+        ]
+        tails = durations[:]
+        for position in range(count - 1, -1, -1):
+            after = [tails[later] for later in range(position + 1, count) if position in before[later]]
+            tails[position] = durations[position] + max(after, default=0.0)
+        for position, duration_s in enumerate(durations):
+            predecessors = tuple(StageKey(workflow, f"s{earlier}") for earlier in before[position])
+            self._waiting.append(
+                self._stage(StageKey(workflow, f"s{position}"), predecessors, duration_s, tails[position])
+            )
+        self._workflows.append(
+            WorkflowState(
+                id=workflow,
+                deadline_s=round(max(tails) * self._random.uniform(*self._family.slack), 2),
+                weight=self._random.choice((1.0, 1.0, 2.0)),
+                age_s=0.0,
+                slo_class=self._random.choice(("interactive", "standard", "batch")),
+                remaining_work_s=sum(durations),
+                received_s=float(len(self._workflows)),
+            )
+        )
+
+    def _stage(
+        self, key: StageKey, predecessors: tuple[StageKey, ...], duration_s: float, tail_s: float
+    ) -> WaitingStage:
+        if predecessors and self._random.random() < self._family.tools:
+            return WaitingStage(key, predecessors, (), tail_s, external_s=duration_s)
+        kv_bytes = self._random.randint(100, 1500) * _MIB
+        option = RunOption(self._random.choice(self._models), "gpu", duration_s, 1.5 * duration_s, kv_bytes)
+        return WaitingStage(key, predecessors, (option,), tail_s)
