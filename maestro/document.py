@@ -16,7 +16,7 @@ from maestro.errors import InvalidInputError
 
 KeyPath = tuple[str | int, ...]
 
-MAX_VALUES = 500_000
+MAX_VALUES = 200_000
 MAX_DEPTH = 64
 
 

@@ -28,6 +28,8 @@ def problems_of(error: ValidationError, tags: Collection[str] = ()) -> list[Prob
         path: KeyPath = tuple(part for part in detail["loc"] if part != "[key]" and part not in tags)
         context = detail.get("ctx", {})
         remedy = str(context.get("remedy", ""))
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # pydantic counts entries that are wrong themselves as missing
         if detail["type"] == "unknown_key":
             problems.append(Problem((*path, context["key"]), detail["msg"], remedy=remedy))
         elif detail["type"] == "missing":

@@ -133,8 +133,8 @@ def _cuts_to_fit(template: _Template, budget_tokens: int, count: TokenCounter) -
 
 
 def _cut(text: str, cut: int) -> str:
-    """Leave ``cut`` characters out at the start, and say so."""
-    return CUT_MARK + text[cut:] if cut else text
+    """Leave ``cut`` characters out at the start, and say so; a text of which nothing is left takes no room at all."""
+    return CUT_MARK + text[cut:] if 0 < cut < len(text) else text[cut:]
 
 
 def _output(outputs: Mapping[str, str], stage: str) -> str:

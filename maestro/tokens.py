@@ -19,27 +19,34 @@ TokenCounter = Callable[[str], int]
 TEMPLATE_TOKENS_PER_MESSAGE = 8
 TEMPLATE_TOKENS_PER_PROMPT = 32
 
-_PIECE = re.compile(r"[A-Za-z]+|[ ]+|\s+|[^\sA-Za-z]")
+_PIECE = re.compile(r"(?P<word> ?[A-Za-z]+)|(?P<space>\s+)|(?P<other>[^\sA-Za-z])")
+_CASE_RUN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 def estimate_tokens(text: str) -> int:
     """Estimate from the characters alone; above the true count for prose and code, in any common vocabulary.
 
-    A word counts a token per 3 letters begun (per 2 if it is longer than 16, as encoded data is); a digit, a mark or
-    a line break counts one; other scripts count one per UTF-8 byte, which is what byte-level tokenizers fall back to.
-    A single space belongs to the word behind it.
+    A word, with the space before it, counts a token per 3 letters begun; where its case changes inside, as in encoded
+    data, runs of up to 4 letters count one per letter. A digit or a mark counts one, white space one per 2 characters,
+    and other scripts one per UTF-8 byte, which is what byte-level tokenizers fall back to.
     """
     total = 0
     for match in _PIECE.finditer(text):
-        piece = match[0]
-        length = len(piece)
-        if piece.isalpha() and piece.isascii():
-            total += -(-length // 3) if length <= 16 else -(-length // 2)
-        elif piece.isspace():
-            total += 0 if piece == " " else -(-length // 2)
+        if match.lastgroup == "word":
+            total += _word_tokens(match[0].strip())
+        elif match.lastgroup == "space":
+            total += -(-len(match[0]) // 2)
         else:
-            total += len(piece.encode("utf-8", "replace"))
+            total += len(match[0].encode("utf-8", "replace"))
     return total
+
+
+def _word_tokens(word: str) -> int:
+    """Estimate the tokens of a run of ASCII letters."""
+    if word.islower() or word.istitle() or word.isupper():
+        return -(-len(word) // 3)
+    runs = (len(run) for run in _CASE_RUN.findall(word))
+    return sum(length if length <= 4 else -(-length // 3) for length in runs)
 
 
 def count_prompt_tokens(messages: Iterable[ChatMessage], count: TokenCounter = estimate_tokens) -> int:

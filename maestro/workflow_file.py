@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import networkx as nx
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
+from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from maestro.document import Document, dotted, read_document
@@ -25,7 +26,11 @@ def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+Texts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_or_many),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class MessageEntry(Section):

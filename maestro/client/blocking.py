@@ -152,5 +152,10 @@ class Client:
 
 
 def _left_s(until_s: float | None) -> float | None:
-    """Return the seconds left until a moment of the monotonic clock; None: for ever."""
-    return None if until_s is None else max(0.0, until_s - time.monotonic())
+    """Return the seconds left until a moment of the monotonic clock; raises DeadlineExceededError once it is over."""
+    if until_s is None:
+        return None
+    left_s = until_s - time.monotonic()
+    if left_s <= 0:
+        raise DeadlineExceededError("the time that was given is over")
+    return left_s

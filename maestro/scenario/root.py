@@ -32,14 +32,11 @@ class Scenario(Section):
     slo_classes: tuple[SloClassSection, ...] = Field(min_length=1, description="The service levels.")
     default_slo_class: Name = Field(description="Service level of workflows that name none.")
     objective: ObjectiveSection = Field(default=ObjectiveSection(), description="What a plan is judged by.")
-    planner: PlannerSection = Field(default=PlannerSection(), description="Limits of the planner.")
+    planner: PlannerSection = Field(default=PlannerSection(), description="When and how plans are made.")
     predictor: PredictorSection = Field(default=PredictorSection(), description="Output-length predictor.")
-    scheduler: SchedulerSection = Field(
-        validate_default=True, default_factory=SchedulerSection, description="The scheduler's service."
-    )
-    engine: EngineSection = Field(
-        validate_default=True, default_factory=EngineSection, description="How nodes start engines."
-    )
+    # These two hold paths, which only validation makes relative to the file.
+    scheduler: SchedulerSection = Field(default={}, validate_default=True, description="The scheduler's service.")
+    engine: EngineSection = Field(default={}, validate_default=True, description="How nodes start engines.")
     workload: tuple[DemandSection, ...] = Field(default=(), description="Demand for offline planning (maestro solve).")
 
     @cached_property

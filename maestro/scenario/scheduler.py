@@ -13,7 +13,7 @@ _DEFAULT = WorkflowLimits()
 
 
 class LimitsSection(Section):
-    """The largest workflow that is accepted."""
+    """Bounds on one submission."""
 
     stages: Count = Field(default=_DEFAULT.stages, description="Stages of a workflow.")
     edges: Count = Field(default=_DEFAULT.edges, description="Dependencies of a workflow.")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from typing import TypeVar
-
-import networkx as nx
 
 from maestro.errors import InvalidInputError
 from maestro.reasons import Reason
-from maestro.snapshot import ReplicaPhase, ReplicaState, Snapshot, StageKey, WaitingStage
+from maestro.snapshot import ReplicaPhase, ReplicaState, Snapshot, WaitingStage
 from maestro_solver.grid import Grid
 from maestro_solver.instance import (
     NOWHERE,
@@ -23,6 +21,7 @@ from maestro_solver.instance import (
     GridWorkflow,
     Instance,
 )
+from maestro_solver.stage_graph import least_tails, spread_obstacles, topological_order
 
 _Name = TypeVar("_Name", bound=Hashable)
 _RESIDENT = frozenset({ReplicaPhase.LOADING, ReplicaPhase.READY, ReplicaPhase.DRAINING})
@@ -188,9 +187,16 @@ class Discretization:
 
     def _stages(self) -> tuple[GridStage, ...]:
         options = {stage.key: tuple(self.options_of(stage)) for stage in self.snapshot.waiting}
-        order = self._topological_order()
-        obstacles = self._obstacles(order, options)
-        tails = self._tails(order, options)
+        order = topological_order(self.snapshot)
+        durations = {stage.key: self._fastest(stage, options[stage.key]) for stage in self.snapshot.waiting}
+        tails = least_tails(order, durations)
+        without_place = Reason.NO_ACCELERATOR_FITS if self.snapshot.accelerators else Reason.NO_NODE
+        homeless = {
+            stage.key: without_place
+            for stage in self.snapshot.waiting
+            if stage.external_s is None and not options[stage.key]
+        }
+        obstacles = spread_obstacles(order, homeless, self.running.keys())
         return tuple(
             GridStage(
                 key=stage.key,
@@ -204,6 +210,12 @@ class Discretization:
             )
             for position, stage in enumerate(self.snapshot.waiting)
         )
+
+    def _fastest(self, stage: WaitingStage, options: tuple[GridOption, ...]) -> int:
+        """A tool stage's duration, or the least of an LLM stage's; 0 where nothing can hold it."""
+        if stage.external_s is not None:
+            return max(0, self.grid.ticks_up(stage.external_s))
+        return min((option.duration for option in options), default=0)
 
     def _workflow_of(self, position: int, stage: WaitingStage) -> int:
         if stage.key.workflow not in self.workflow_at:
@@ -258,46 +270,6 @@ class Discretization:
                 crosses = at is not None and self.snapshot.accelerators[at].cluster != cluster
                 release = max(release, self.grid.ticks_up(running.remaining_s) + (delay if crosses else 0))
         return release
-
-    def _topological_order(self) -> list[StageKey]:
-        graph: nx.DiGraph[StageKey] = nx.DiGraph()
-        graph.add_nodes_from(self.stage_at)
-        for stage in self.snapshot.waiting:
-            graph.add_edges_from((key, stage.key) for key in stage.predecessors if key in self.stage_at)
-        try:
-            return list(nx.topological_sort(graph))
-        except nx.NetworkXUnfeasible:
-            cycle = " -> ".join(str(edge[0]) for edge in nx.find_cycle(graph))
-            raise InvalidInputError("waiting", f"predecessors form a circle: {cycle}") from None
-
-    def _obstacles(
-        self, order: list[StageKey], options: Mapping[StageKey, tuple[GridOption, ...]]
-    ) -> dict[StageKey, Reason]:
-        """Why some stages can never be planned: nothing holds them, or they wait for what is not in the snapshot."""
-        found: dict[StageKey, Reason] = {}
-        for key in order:
-            stage = self.snapshot.waiting[self.stage_at[key]]
-            if any(before in found or not self._is_known(before) for before in stage.predecessors):
-                found[key] = Reason.WAITING_FOR_PREDECESSORS
-            elif stage.external_s is None and not options[key]:
-                found[key] = Reason.NO_ACCELERATOR_FITS if self.snapshot.accelerators else Reason.NO_NODE
-        return found
-
-    def _is_known(self, key: StageKey) -> bool:
-        return key in self.stage_at or key in self.running
-
-    def _tails(self, order: list[StageKey], options: Mapping[StageKey, tuple[GridOption, ...]]) -> dict[StageKey, int]:
-        """The least time from each stage's start to its workflow's end, every stage at its fastest."""
-        tails: dict[StageKey, int] = {}
-        after: dict[StageKey, int] = defaultdict(int)
-        for key in reversed(order):
-            stage = self.snapshot.waiting[self.stage_at[key]]
-            fastest = min((option.duration for option in options[key]), default=0)
-            own = fastest if stage.external_s is None else max(0, self.grid.ticks_up(stage.external_s))
-            tails[key] = own + after[key]
-            for before in stage.predecessors:
-                after[before] = max(after[before], tails[key])
-        return tails
 
 
 def _positions(field: str, names: list[_Name]) -> dict[_Name, int]:

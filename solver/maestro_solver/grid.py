@@ -14,6 +14,9 @@ from maestro.snapshot import Snapshot
 _MEMORY_BITS = 24
 """Memory is counted in at most 2 to this power units (8 KiB on a device of 80 GiB)."""
 
+_FAR = 1 << 32
+"""Ticks beyond which times are all alike, an infinite deadline among them."""
+
 _SLACK = 1e-9
 """What floating-point division may add to a whole number of ticks."""
 
@@ -33,11 +36,11 @@ class Grid:
 
     def ticks_up(self, seconds: float) -> int:
         """Whole ticks that cover ``seconds``: for durations, delays and times before which nothing may happen."""
-        return math.ceil(seconds / self.tick_s - _SLACK)
+        return math.ceil(_bounded(seconds / self.tick_s) - _SLACK)
 
     def ticks_down(self, seconds: float) -> int:
         """Whole ticks inside ``seconds``: for deadlines."""
-        return math.floor(seconds / self.tick_s + _SLACK)
+        return math.floor(_bounded(seconds / self.tick_s) + _SLACK)
 
     def seconds(self, ticks: int) -> float:
         """The instant of a tick."""
@@ -50,3 +53,7 @@ class Grid:
     def units_down(self, amount_bytes: int) -> int:
         """Whole memory units inside a capacity."""
         return amount_bytes // self.memory_unit_bytes
+
+
+def _bounded(ticks: float) -> float:
+    return min(max(ticks, -_FAR), _FAR)

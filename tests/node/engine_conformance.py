@@ -10,6 +10,7 @@ from contextlib import aclosing
 
 import pytest
 from node_builders import make_request
+from node_waiting import eventually
 
 from maestro.errors import UnsupportedError
 from maestro.reasons import Reason
@@ -31,10 +32,11 @@ async def collect(replica: EngineReplica, request: GenerationRequest) -> list[En
         return [event async for event in events]
 
 
-async def wait_until_idle(replica: EngineReplica) -> None:
-    async with asyncio.timeout(20):
-        while (await replica.usage()).running_requests:
-            await asyncio.sleep(0.05)
+async def wait_for_requests(replica: EngineReplica, count: int) -> None:
+    async def has_them() -> bool:
+        return (await replica.usage()).running_requests == count
+
+    await eventually(has_them)
 
 
 class EngineConformance:
@@ -66,15 +68,13 @@ class EngineConformance:
             async for event in events:
                 if isinstance(event, TextChunk):
                     break
-        await wait_until_idle(replica)
+        await wait_for_requests(replica, 0)
 
     async def test_cancelling_the_reader_aborts_the_request(self, replica: EngineReplica) -> None:
         reader = asyncio.create_task(collect(replica, make_request("cancelled", tokens=400)))
-        async with asyncio.timeout(20):
-            while not (await replica.usage()).running_requests:
-                await asyncio.sleep(0.005)
+        await wait_for_requests(replica, 1)
         reader.cancel()
-        await wait_until_idle(replica)
+        await wait_for_requests(replica, 0)
         assert reader.cancelled()
 
     async def test_a_prompt_over_the_context_is_final_and_harms_nothing(self, replica: EngineReplica) -> None:
@@ -90,7 +90,7 @@ class EngineConformance:
                     break
             used = await replica.usage()
         assert 0 <= used.kv_used_fraction <= 1
-        await wait_until_idle(replica)
+        await wait_for_requests(replica, 0)
 
     async def test_sleep_is_what_the_capabilities_say(self, engine: Engine, replica: EngineReplica) -> None:
         if engine.capabilities.sleep:

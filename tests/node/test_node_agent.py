@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 from node_builders import POOL_BYTES, make_model, make_node, make_request
+from node_waiting import eventually
 
+from maestro.errors import InvalidInputError
 from maestro.fleet import SpeedCoefficients
 from maestro.snapshot import ReplicaPhase
 from maestro_node.core.attempts import Attempt, AttemptState
@@ -15,6 +17,7 @@ from maestro_node.core.replica import ReplicaKey
 from maestro_node.engines.clock import MonotonicClock
 from maestro_node.engines.simulated import Faults, SimulatedEngine
 from maestro_node.server.agent import NodeAgent
+from maestro_node.server.attempt_run import AttemptRun
 
 KEY = ReplicaKey("n1/0", "small", 1)
 
@@ -146,9 +149,7 @@ async def test_an_unload_goes_on_after_its_caller_has_left() -> None:
     unload = asyncio.create_task(agent.unload(1, KEY))
     await asyncio.sleep(0)
     unload.cancel()
-    async with asyncio.timeout(5):
-        while agent.core.ledgers["n1/0"].charged_bytes:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not agent.core.ledgers["n1/0"].charged_bytes)
     assert engine.stopped == 1
     await agent.close()
 
@@ -175,9 +176,6 @@ async def test_closing_ends_attempts_and_stops_engines() -> None:
 
 @pytest.mark.parametrize("offset", [1, 2])
 async def test_an_offset_inside_a_character_is_refused(offset: int) -> None:
-    from maestro.errors import InvalidInputError
-    from maestro_node.server.attempt_run import AttemptRun
-
     run = AttemptRun("a")
     run.append("€", 1)
     with pytest.raises(InvalidInputError, match="inside a character"):

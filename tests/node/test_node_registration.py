@@ -7,6 +7,7 @@ import asyncio
 import grpc
 import pytest
 from node_server import running, simulated_config
+from typing_extensions import override
 
 from maestro.v1 import fleet_pb2, fleet_pb2_grpc, node_pb2
 
@@ -20,6 +21,7 @@ class Fleet(fleet_pb2_grpc.FleetServiceServicer):
         self.forgets = False
         self.refusals = 0
 
+    @override
     async def RegisterNode(self, request, context):
         if self.refusals:
             self.refusals -= 1
@@ -28,6 +30,7 @@ class Fleet(fleet_pb2_grpc.FleetServiceServicer):
         generation = self.registrations.qsize()
         return fleet_pb2.RegisterNodeResponse(scheduler_epoch=7, lease_generation=generation, lease_ttl_s=0.15)
 
+    @override
     async def Heartbeat(self, request, context):
         self.heartbeats.put_nowait(request)
         if self.forgets:

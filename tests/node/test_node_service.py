@@ -68,9 +68,7 @@ async def test_health_and_reflection_answer(node: RunningNode) -> None:
     told = await health.Check(health_pb2.HealthCheckRequest(service="maestro.v1.NodeService"))
     assert told.status == health_pb2.HealthCheckResponse.SERVING
     reflection = reflection_pb2_grpc.ServerReflectionStub(node.channel)
-    listing = reflection.ServerReflectionInfo(
-        iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-    )
+    listing = reflection.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
     names = {service.name async for answer in listing for service in answer.list_services_response.service}
     assert "maestro.v1.NodeService" in names
 
@@ -213,9 +211,7 @@ def without(field: str) -> node_pb2.ExecuteStageRequest:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_bad_input_names_its_field(
-    node: RunningNode, request_: node_pb2.ExecuteStageRequest, field: str
-) -> None:
+async def test_bad_input_names_its_field(node: RunningNode, request_: node_pb2.ExecuteStageRequest, field: str) -> None:
     await node.load()
     error = await refusal(node.stub.ExecuteStage(request_).read())
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -256,9 +252,7 @@ async def test_a_replica_sleeps_and_wakes() -> None:
 
 async def test_a_budget_bounds_what_is_admitted(node: RunningNode) -> None:
     reference = await node.load()
-    await node.stub.SetKvBudget(
-        node_pb2.SetKvBudgetRequest(scheduler_epoch=1, replica=reference, kv_budget_bytes=999)
-    )
+    await node.stub.SetKvBudget(node_pb2.SetKvBudgetRequest(scheduler_epoch=1, replica=reference, kv_budget_bytes=999))
     error = await refusal(node.stub.ExecuteStage(make_execute(reservation=1_000)).read())
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 

@@ -6,11 +6,12 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from node_builders import make_launch, make_model
+from node_waiting import eventually
 
 from maestro.errors import InvalidInputError
 from maestro.reasons import Reason
@@ -21,7 +22,6 @@ from maestro_node.engines.process_tree import members_of
 from maestro_node.engines.replica_records import ReplicaRecord, read_records, write_record
 from maestro_node.engines.vllm.process import ServerProcess, make_record, reap_leftovers, start_server
 from maestro_node.engines.vllm.runtime_folder import RuntimeFolder
-from node_builders import make_launch, make_model
 
 # Like vLLM: a server, a core under it, a worker under that, which all ignore SIGTERM if told to.
 TREE = """
@@ -55,10 +55,7 @@ async def start_tree(settings: EngineSettings, manner: str = "stubborn") -> tupl
 
 
 async def wait_for_members(record: ReplicaRecord, count: int) -> frozenset[ProcessIdentity]:
-    async with asyncio.timeout(10):
-        while len(members := members_of(record)) != count:
-            await asyncio.sleep(0.02)
-    return members
+    return await eventually(lambda: members if len(members := members_of(record)) == count else None)
 
 
 @pytest.mark.parametrize("manner", ["polite", "stubborn"])
@@ -134,7 +131,7 @@ async def test_a_recycled_pid_is_never_killed(settings: EngineSettings, bystande
     assert members_of(record) == frozenset()
     write_record(settings.runtime_dir, record)
     await reap_leftovers(settings.runtime_dir, grace_s=0.1)
-    time.sleep(0.1)
+    await asyncio.sleep(0.1)
     assert bystander.returncode is None
     assert read_records(settings.runtime_dir) == ()
 

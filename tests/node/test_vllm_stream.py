@@ -45,12 +45,15 @@ def test_a_context_overflow_is_told_apart_from_other_refusals(message: str) -> N
     assert (error.reason, error.retryable) == (Reason.CONTEXT_LIMIT, False)
 
 
-@pytest.mark.parametrize(("status", "reason", "retryable"), [
-    (400, Reason.ENGINE_REJECTED, False),
-    (404, Reason.ENGINE_REJECTED, False),
-    (500, Reason.ENGINE_ABORTED, True),
-    (503, Reason.ENGINE_ABORTED, True),
-])
+@pytest.mark.parametrize(
+    ("status", "reason", "retryable"),
+    [
+        (400, Reason.ENGINE_REJECTED, False),
+        (404, Reason.ENGINE_REJECTED, False),
+        (500, Reason.ENGINE_ABORTED, True),
+        (503, Reason.ENGINE_ABORTED, True),
+    ],
+)
 def test_http_errors_become_typed_reasons(status: int, reason: Reason, retryable: bool) -> None:
     error = refusal(status, b'{"error": {"message": "temperature must be in [0, 2]"}}')
     assert (error.reason, error.retryable) == (reason, retryable)

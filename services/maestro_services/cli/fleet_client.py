@@ -23,9 +23,13 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ReplicaView:
-    """A replica as its node last reported it. ``load_s``: seconds it has been loading, or that its load took."""
+    """A replica as its node last reported it; ``generation`` grows with every load.
+
+    ``load_s``: seconds it has been loading, or that its load took.
+    """
 
     model: str
+    generation: int
     phase: ReplicaPhase
     fixed_bytes: int
     kv_pool_bytes: int
@@ -88,6 +92,7 @@ def _accelerator_view(accelerator: node_pb2.AcceleratorStatus) -> AcceleratorVie
     replicas = tuple(
         ReplicaView(
             model=replica.replica.model,
+            generation=replica.replica.generation,
             phase=replica_phase_from_proto(replica.phase),
             fixed_bytes=replica.fixed_bytes,
             kv_pool_bytes=replica.kv_pool_bytes,

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from maestro_services.cli import model
 from maestro_services.cli.check import check
+from maestro_services.cli.demo import demo
 from maestro_services.cli.group import MaestroGroup
 from maestro_services.cli.node import node
 from maestro_services.cli.operations import drain, status
+from maestro_services.cli.planning import plan, snapshot_app
 from maestro_services.cli.schema import schema
 from maestro_services.cli.serve import serve
 from maestro_services.cli.solve import solve
 from maestro_services.cli.up import up
 from maestro_services.cli.workflows import cancel, complete, submit, watch
+
+# gRPC reads this when it is first used. No command calls it in a forked child, and with it every start of a child
+# process would be a line on standard error.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 app = typer.Typer(
     cls=MaestroGroup,
@@ -23,6 +31,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 invalid input, 3 infeasible, 4 timed out, 5 unreachable.",
 )
 
-for command in (up, serve, node, submit, watch, status, cancel, complete, drain, check, schema, solve):
+for command in (up, serve, node, submit, watch, status, cancel, complete, drain, check, schema, plan, solve, demo):
     app.command()(command)
+app.add_typer(snapshot_app, name="snapshot")
 app.add_typer(model.app, name="model")

@@ -21,10 +21,6 @@ def schema(
     name: Annotated[SchemaName, typer.Argument(help="Which file the schema is for.")],
 ) -> None:
     """Print the JSON Schema of a file, for completion in editors."""
-    from pydantic import BaseModel
+    from maestro.scenario.schema import json_schema
 
-    from maestro.scenario import Scenario
-    from maestro.workflow_file import WorkflowFile
-
-    models: dict[SchemaName, type[BaseModel]] = {SchemaName.SCENARIO: Scenario, SchemaName.WORKFLOW: WorkflowFile}
-    emit_json(models[name].model_json_schema())
+    emit_json(json_schema(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from maestro.codec import plan_to_proto, workflow_state_from_proto
+from maestro.codec import plan_to_proto, stage_status_to_proto, workflow_state_from_proto
 from maestro.errors import ConflictError, InvalidInputError, NotFoundError, OverloadedError
 from maestro.snapshot import StageKey
 from maestro.status import StageState
@@ -127,12 +127,15 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             if stored is None:
                 raise NotFoundError(f'there is no workflow "{workflow_id}"; ListWorkflows shows those there are')
             return whole_status(stored)
-        reasons = self._loop.core.waiting_reasons(workflow_id)
+        waiting = self._loop.core.waiting(workflow_id)
         shown = workflow_pb2.WorkflowStatus()
         shown.CopyFrom(status)
         for stage in shown.stages:
-            if stage.state == workflow_pb2.STAGE_STATE_WAITING and stage.id in reasons:
-                stage.reason = reasons[stage.id]
+            if stage.state == workflow_pb2.STAGE_STATE_WAITING and stage.id in waiting:
+                now = stage_status_to_proto(waiting[stage.id])
+                stage.reason, stage.detail = now.reason, now.detail
+                if now.HasField("forecast"):
+                    stage.forecast.CopyFrom(now.forecast)
         return shown
 
     async def _stage(self, workflow_id: str, stage_id: str) -> workflow_pb2.StageStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterable, Callable, Coroutine
 from typing import Any
 
@@ -32,6 +33,8 @@ _REFUSALS = {
 }
 
 log = logging.getLogger(__name__)
+timing_log = logging.getLogger(f"{__name__}.timing")
+"""At DEBUG: the monotonic instants of each attempt, for measuring what scheduling adds to a stage."""
 
 
 class _Node:
@@ -130,6 +133,7 @@ class Dispatcher:
             return
         request = execute_request(effect, self._epoch)
         offset = _Offset()
+        timing_log.debug("%s sent %.6f", effect.attempt_id, time.monotonic())
         try:
             ended = await self._consume(effect.key, connection.stub.ExecuteStage(request), offset)
         except grpc.aio.AioRpcError as error:
@@ -170,6 +174,7 @@ class Dispatcher:
                     offset.value = tokens.offset + len(tokens.text.encode())
                     self._views.tokens(key.workflow, key.stage, event.attempt_id, tokens.offset, tokens.text)
                 case "finished":
+                    timing_log.debug("%s last_byte %.6f", event.attempt_id, event.finished.last_byte_monotonic_s)
                     self._post(_finished(key, event))
                     return True
                 case "failed":

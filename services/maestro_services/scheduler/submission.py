@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import uuid4
+from random import Random
+from uuid import UUID
 
 from maestro.codec import workflow_from_proto
 from maestro.errors import ConflictError, OverloadedError
@@ -50,6 +51,7 @@ class Submissions:
         self._models = models
         self._slo_classes = slo_classes
         self._queue = queue
+        self._random = Random()  # noqa: S311 - ids have to be unique, not secret
         self._under_way = 0
         self._keys: dict[Key, asyncio.Future[tuple[str, str]]] = {}
 
@@ -87,7 +89,12 @@ class Submissions:
     def _decode(self, message: workflow_pb2.Workflow, payload: bytes) -> WorkflowSubmitted:
         spec = workflow_from_proto(message)
         validate(spec, limits=self._limits, models=self._models, slo_classes=self._slo_classes, now=datetime.now(UTC))
-        return WorkflowSubmitted(f"wf-{uuid4().hex}", spec, payload, hashlib.sha256(payload).hexdigest())
+        payload_hash = hashlib.sha256(payload).hexdigest() if spec.idempotency_key else ""
+        return WorkflowSubmitted(self._new_id(), spec, payload, payload_hash)
+
+    def _new_id(self) -> str:
+        """A random id. The generator is seeded by the system once: asking it for every id would cost a system call."""
+        return f"wf-{UUID(int=self._random.getrandbits(128), version=4).hex}"
 
     async def _accept_once(self, event: WorkflowSubmitted) -> Accepted:
         """The first submission of a key is accepted; the same one again gets its id."""

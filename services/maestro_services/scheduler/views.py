@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from maestro.codec import workflow_status_to_proto
+from maestro.status import WorkflowStatus
 from maestro.v1 import scheduler_pb2, workflow_pb2
 from maestro_services.scheduler.core.outcome import StageChanged, Transition, WorkflowAccepted, WorkflowEnded
 
@@ -52,6 +53,7 @@ class Views:
     def __init__(self, watcher_buffer: int) -> None:
         """``watcher_buffer`` bounds each watcher's events not yet sent."""
         self._buffer = watcher_buffer
+        self._accepted: dict[str, WorkflowStatus] = {}
         self._active: dict[str, workflow_pb2.WorkflowStatus] = {}
         self._ended: OrderedDict[str, workflow_pb2.WorkflowStatus] = OrderedDict()
         self._watchers: dict[str, list[Watcher]] = {}
@@ -64,7 +66,7 @@ class Views:
         """Shows a transition that is durable now, and hands it to those who watch."""
         match transition:
             case WorkflowAccepted():
-                self._active[transition.status.id] = workflow_status_to_proto(transition.status)
+                self._accepted[transition.status.id] = transition.status
                 self._publish(transition.status.id, event)
             case WorkflowEnded():
                 self._end(transition)
@@ -87,7 +89,7 @@ class Views:
 
     def get(self, workflow_id: str) -> workflow_pb2.WorkflowStatus | None:
         """The workflow's durable status; None where it is not in memory (it may be in the store)."""
-        return self._active.get(workflow_id) or self._ended.get(workflow_id)
+        return self._current(workflow_id) or self._ended.get(workflow_id)
 
     @contextmanager
     def watch(self, workflow_id: str, *, tokens: bool) -> Iterator[Watcher]:
@@ -102,9 +104,17 @@ class Views:
             if not watching:
                 del self._watchers[workflow_id]
 
+    def _current(self, workflow_id: str) -> workflow_pb2.WorkflowStatus | None:
+        """An active workflow; one that nobody has asked for since it was accepted is encoded now."""
+        accepted = self._accepted.pop(workflow_id, None)
+        if accepted is not None:
+            self._active[workflow_id] = workflow_status_to_proto(accepted)
+        return self._active.get(workflow_id)
+
     def _end(self, transition: WorkflowEnded) -> None:
-        status = self._active.pop(transition.status.id)
-        stages = list(status.stages)
+        status = self._current(transition.status.id)
+        self._active.pop(transition.status.id)
+        stages = list(status.stages) if status is not None else []
         ended = workflow_status_to_proto(transition.status)
         ended.stages.extend(stages)
         self._ended[ended.id] = ended
@@ -112,7 +122,9 @@ class Views:
             self._ended.popitem(last=False)
 
     def _change_stage(self, transition: StageChanged, event: WatchEvent) -> None:
-        status = self._active[transition.workflow_id]
+        status = self._current(transition.workflow_id)
+        if status is None:
+            return
         status.sequence = transition.sequence
         for stage in status.stages:
             if stage.id == event.stage.id:

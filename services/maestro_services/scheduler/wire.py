@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from maestro.codec import stage_status_to_proto, workflow_status_to_proto
 from maestro.codec.scalars import instant_to_proto
 from maestro.v1 import scheduler_pb2
@@ -14,6 +16,5 @@ def transition_to_wire(transition: Transition) -> scheduler_pb2.WatchWorkflowRes
     if isinstance(transition, StageChanged):
         event.stage.CopyFrom(stage_status_to_proto(transition.status))
     else:
-        event.workflow.CopyFrom(workflow_status_to_proto(transition.status))
-        event.workflow.ClearField("stages")
+        event.workflow.CopyFrom(workflow_status_to_proto(replace(transition.status, stages=())))
     return event

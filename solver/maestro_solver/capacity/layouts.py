@@ -131,6 +131,9 @@ class _LayoutSearch:
         choices = [self._points_of(model, len(models)) for model in models]
         partial: list[tuple[OperatingPoint, ...]] = [()]
         for options in choices:
+            if len(partial) > MAX_EXAMINED:
+                self.examined += len(partial)
+                return
             partial = [(*points, point) for points in partial for point in options if self._feasible((*points, point))]
         for points in partial:
             self.examined += 1

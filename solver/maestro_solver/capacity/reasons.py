@@ -13,13 +13,17 @@ _GIGABYTE = 1e9
 
 
 def obstacles(problem: CapacityProblem, layouts: Layouts) -> dict[str, Shortfall]:
-    """Return, by name, the demands that no accelerator of the fleet can serve at all, each with its reason."""
+    """Return, by name, the demands that no accelerator of the fleet can serve at all, each with its reason.
+
+    Where layouts were left out, only what an accelerator of its own would not mend counts as proven.
+    """
     servable = {demand for layout in layouts.layouts for _, point in layout.points for demand in point.needed}
-    return {
+    found = {
         demand.name: _obstacle(problem, layouts, demand)
         for index, demand in enumerate(problem.demands)
         if demand.requests_per_s > 0 and index not in servable
     }
+    return {name: one for name, one in found.items() if layouts.exhaustive or one.binding is not Binding.PINNED}
 
 
 def pinning_conflict(layouts: Layouts, budget: int, per_cluster: Mapping[str, int]) -> Shortfall | None:

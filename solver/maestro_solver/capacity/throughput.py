@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,8 +53,8 @@ def operating_points(
 ) -> tuple[OperatingPoint, ...]:
     """Return the ways worth running ``model`` on an accelerator of ``kind``, none dominated by another.
 
-    Batch sizes are the powers of two, the largest possible, and for each demand the largest that keeps its latency.
-    Empty where no demand for the model can be served there.
+    Batch sizes are the powers of two, the largest possible, and for each demand the largest that keeps its latency
+    and the one that fills a fixed pool. Empty where no demand for the model can be served there.
     """
     speed = model.speeds.get(kind)
     demands = {
@@ -65,15 +65,17 @@ def operating_points(
     if speed is None or not demands:
         return ()
     points: list[OperatingPoint] = []
-    for batch in _batch_sizes(speed, demands, min(model.max_batch, slots), active_models):
+    largest = min(model.max_batch, slots)
+    sizes = _batch_sizes(speed, demands, largest, active_models)
+    if not kv_elastic:
+        sizes |= {concurrent_requests(model, demand, largest, model.kv_pool_bytes) for demand in demands.values()}
+    for batch in sorted(sizes - {0}):
         for pool_bytes in _pool_sizes(model, demands, batch, kv_elastic=kv_elastic):
             needed = {
-                index: demand.requests_per_s
-                * request_s(speed, demand, batch, active_models)
-                / (room * problem.utilisation)
+                index: demand.requests_per_s * seconds / (at_once * problem.utilisation)
                 for index, demand in demands.items()
-                if request_s(speed, demand, batch, active_models) <= demand.max_latency_s
-                and (room := concurrent_requests(model, demand, batch, pool_bytes)) > 0
+                if (seconds := request_s(speed, demand, batch, active_models)) <= demand.max_latency_s
+                and (at_once := concurrent_requests(model, demand, batch, pool_bytes)) > 0
             }
             if needed:
                 points.append(OperatingPoint(batch, pool_bytes, model.fixed_bytes + pool_bytes, needed))
@@ -86,14 +88,13 @@ def concurrent_requests(model: ModelSpec, demand: Demand, batch: int, pool_bytes
     return batch if each_bytes == 0 else min(batch, pool_bytes // each_bytes)
 
 
-def _batch_sizes(
-    speed: SpeedCoefficients, demands: Mapping[int, Demand], largest: int, active_models: int
-) -> Iterator[int]:
+def _batch_sizes(speed: SpeedCoefficients, demands: Mapping[int, Demand], largest: int, active_models: int) -> set[int]:
+    """Return the powers of two, ``largest``, and for each demand the largest that keeps its latency (0: none)."""
     sizes = {1 << power for power in range(largest.bit_length())} | {largest}
     for demand in demands.values():
         seconds = partial(_seconds_at, speed, demand, active_models)
         sizes.add(bisect_right(range(1, largest + 1), demand.max_latency_s, key=seconds))
-    return (size for size in sorted(sizes) if size >= 1)
+    return sizes
 
 
 def _seconds_at(speed: SpeedCoefficients, demand: Demand, active_models: int, batch: int) -> float:

@@ -163,7 +163,8 @@ class Constraints:
         copies = self._variables.copies[pair]
         largest = max((copy.pool for copy in copies), default=0)
         demands = [(option.interval, option.option.kv) for option in self._in_pair[pair]]
-        demands += self._running_demands(pair[1], pair[0], kv=True)
+        if any(copy.replica is not None for copy in copies):  # else what runs there runs on a draining replica
+            demands += self._running_demands(pair[1], pair[0], kv=True)
         demands += [(copy.resident, largest - copy.pool) for copy in copies if copy.pool < largest]
         self._fit(demands, largest)
 

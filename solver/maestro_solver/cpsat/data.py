@@ -52,6 +52,12 @@ class ModelData:
         found = {(option.model, option.accelerator) for options in self.options.values() for option in options}
         return tuple(sorted(found))
 
+    @property
+    def size(self) -> int:
+        """How many ways there are to place a stage in a residency, over all stages: what building the model costs."""
+        copies = {pair: len(self.replicas.get(pair, ())) + self.loads.get(pair, 0) for pair in self.pairs}
+        return sum(1 + copies[option.model, option.accelerator] for found in self.options.values() for option in found)
+
     def standstill(self, position: int) -> int:
         """Where a stage's start stands while it is deferred: the earliest its variable allows."""
         highest = self.last if self.instance.stages[position].external is not None else self.instance.horizon - 1

@@ -58,9 +58,9 @@ class Hint:
         for pair, copies in self._variables.copies.items():
             loads = iter(begun[pair])
             for number, copy in enumerate(copies):
-                resident = self._resident_of_replica(copy) if copy.replica is not None else next(loads, None)
-                if resident is not None:
-                    self._resident_of[pair, number] = resident
+                found = self._resident_of_replica(copy) if copy.replica is not None else next(loads, None)
+                if found is not None:
+                    self._resident_of[pair, number] = found
 
     def _resident_of_replica(self, copy: CopyVariables) -> Resident | None:
         return next((found for found in self._planned.residents if found.replica == copy.replica), None)
@@ -87,24 +87,18 @@ class Hint:
         span = self._planned.spans.get(position)
         if span is not None:
             return span.start
-        highest = (
-            self._data.last if self._instance.stages[position].external is not None else self._instance.horizon - 1
-        )
-        return min(self._data.earliest[position], highest)
+        return self._data.standstill(position)
 
     def _write_copy(self, copy: CopyVariables, resident: Resident | None) -> None:
         end = self._data.last if resident is None or resident.end is None else resident.end
-        if isinstance(copy.end, cp_model.IntVar):
-            self._hint(copy.end, end)
+        self._hint(copy.present, resident is not None)
+        self._hint(copy.end, end)
         if copy.replica is not None:
             return
         start = 0 if resident is None else resident.load_start
-        self._hint(copy.present, resident is not None)
         if isinstance(copy.load_start, cp_model.IntVar):
             self._hint(copy.load_start, start)
-        size = copy.resident.size_expr()
-        if isinstance(size, cp_model.IntVar):
-            self._hint(size, end - start)
+        self._hint(copy.size, end - start)
 
     def _write_use(self) -> None:
         used = {option.accelerator for option in self._planned.options.values()}

@@ -36,7 +36,7 @@ class ModelResult:
     ``objective`` and ``bound`` are in the evaluator's unit; both leave out what happens beyond the horizon.
     """
 
-    status: int
+    status: cp_model.CpSolverStatus
     schedule: Schedule | None
     objective: float | None
     bound: float

@@ -104,7 +104,7 @@ class Variables:
             replica=position,
             pool=replica.pool,
             memory=replica.memory,
-            present=model.new_constant(1),
+            present=model.new_int_var(1, 1, f"replica {position} is there"),
             load_start=0,
             ready=replica.ready,
             end=end,
@@ -156,9 +156,11 @@ class Variables:
         name = f"stage {position} as {option.model} on {option.accelerator}"
         chosen = model.new_bool_var(name)
         copies = self.copies[option.model, option.accelerator]
-        inside = tuple(model.new_bool_var(f"{name} in {number}") for number in range(len(copies)))
         interval = model.new_optional_fixed_size_interval_var(start, option.duration, chosen, name)
-        return OptionVariables(option, chosen, interval, (chosen,) if len(copies) == 1 else inside)
+        if len(copies) == 1:
+            return OptionVariables(option, chosen, interval, (chosen,))
+        inside = tuple(model.new_bool_var(f"{name} in {number}") for number in range(len(copies)))
+        return OptionVariables(option, chosen, interval, inside)
 
     def _in_cluster(self, position: int, options: tuple[OptionVariables, ...]) -> tuple[cp_model.IntVar, ...]:
         """Per cluster whether the stage runs there; empty where the cluster makes no difference."""

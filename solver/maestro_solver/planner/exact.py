@@ -9,7 +9,7 @@ from ortools.sat.python import cp_model
 
 from maestro.plan import PlanSource, SolveStatus
 from maestro.reasons import Reason
-from maestro_solver.cpsat.data import ModelLimits, prepare
+from maestro_solver.cpsat.data import ModelData, ModelLimits, prepare
 from maestro_solver.cpsat.model import ExactModel, ModelResult, SolverLimits
 from maestro_solver.instance import Instance
 from maestro_solver.planner.candidate import Candidate, judge, violations
@@ -18,6 +18,9 @@ from maestro_solver.schedule import Schedule
 
 _STREAM_EVERY_S = 0.1
 """Solutions on the way are looked at no more often than this."""
+
+_BUILD_S_PER_CHOICE = 1e-4
+"""Seconds that building and loading a model takes per way to place a stage; on the slow side."""
 
 _NO_ANSWER = {
     cp_model.UNKNOWN: Reason.SOLVER_TIMED_OUT,
@@ -74,6 +77,9 @@ class ExactRun:
                 incumbent.complete,
                 ModelLimits(self._config.max_candidates, self._config.max_loads),
             )
+            if not self._has_time_for(data):
+                notes = "too little of the limit was left to build the model"
+                return ExactOutcome(None, SolveStatus.UNKNOWN, Reason.SOLVER_TIMED_OUT, notes=notes)
             model = ExactModel(data, incumbent.planned)
             built_s = self._clock()
             result = model.solve(self._limits(built_s), self._look_at)
@@ -96,6 +102,10 @@ class ExactRun:
             fallback = Reason.PLAN_REJECTED_BY_CHECKER
         status = SolveStatus.UNKNOWN if self._best is None else SolveStatus.FEASIBLE
         return ExactOutcome(self._best, status, fallback, bound, build_s, solve_s, notes)
+
+    def _has_time_for(self, data: ModelData) -> bool:
+        """Whether the model would be built before the limit is over."""
+        return self._config.deterministic or self._clock() + data.size * _BUILD_S_PER_CHOICE < self._until_s
 
     def _limits(self, now_s: float) -> SolverLimits:
         deterministic = self._config.deterministic

@@ -78,6 +78,7 @@ class LengthPredictor:
         self._retention = 1.0 if half_life is None else 0.5 ** (1.0 / half_life)
         self._histograms: OrderedDict[Key, CensoredHistogram] = OrderedDict()
         self._posteriors: dict[Key, Weights] = {}
+        self._forecasts: dict[Key, LengthForecast] = {}
 
     @property
     def key_count(self) -> int:
@@ -90,9 +91,15 @@ class LengthPredictor:
         Raises InvalidInputError for a ``max_tokens`` below 1 or a negative ``prompt_tokens``.
         """
         _check_features(features)
-        cumulative = np.cumsum(self._posterior(keys_of(features)))
-        p50, p90, p95 = (quantile_tokens(cumulative, quantile) for quantile in (0.5, 0.9, 0.95))
-        return LengthForecast(p50, p90, p95).capped(features.max_tokens)
+        keys = keys_of(features)
+        known = self._forecasts.get(keys[-1])
+        if known is None:
+            cumulative = np.cumsum(self._posterior(keys))
+            known = LengthForecast(*(quantile_tokens(cumulative, quantile) for quantile in (0.5, 0.9, 0.95)))
+            if len(self._forecasts) >= self._config.max_keys:
+                self._forecasts.clear()
+            self._forecasts[keys[-1]] = known
+        return known.capped(features.max_tokens)
 
     def forecast_many(self, features: Iterable[LengthFeatures]) -> tuple[LengthForecast, ...]:
         """Return a forecast for each of ``features``, in order; errors as for ``forecast``."""
@@ -116,6 +123,7 @@ class LengthPredictor:
         while len(self._histograms) > self._config.max_keys:
             self._histograms.popitem(last=False)
         self._posteriors.clear()
+        self._forecasts.clear()
 
     def state(self) -> dict[str, object]:
         """Return all that was learnt as a value that JSON can carry; ``from_state`` takes it back."""

@@ -37,7 +37,7 @@ def starts_of(name: str, folder: Path) -> list[int]:
 async def until(condition: Callable[[], object]) -> None:
     """Wait until the condition holds; a test that waits too long fails."""
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - another process changes what is waited for
+        while not condition():
             await asyncio.sleep(0.01)
 
 

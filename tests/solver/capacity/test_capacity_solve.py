@@ -89,6 +89,11 @@ class TestAllIsServed:
         small_pool = model("m", kv_pool_bytes=25)  # two requests of 10 tokens
         assert solved(problem(fleet(small_pool), demand("d", requests_per_s=3.0)), 2).accelerators_used == 2
 
+    def test_a_batch_larger_than_its_pool_holds_is_not_worth_its_slowdown(self) -> None:
+        slowing = model("m", kv_pool_bytes=35, max_batch=8, speeds={"gpu": speed(batch_slope=0.5)})
+        plan = solved(problem(fleet(slowing, slots=8), demand("d", requests_per_s=1.5)), 2)
+        assert [replica.batch for replica in plan.replicas] == [3]
+
     def test_elastic_kv_is_sized_to_the_batch(self) -> None:
         case = problem(fleet(model("m", 980), kv_elastic=True), demand("d", requests_per_s=2.0))
         plan = solved(case, 2)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from maestro.plan import Plan
-from maestro.reasons import Reason
 from maestro.snapshot import Snapshot, StageKey
 from maestro.status import StageStatus
+from maestro.workflow import LlmStage
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core.config import CoreConfig
 from maestro_services.scheduler.core.costing import Costing
@@ -105,16 +105,15 @@ class SchedulerCore:
         stage = self._state.stage(key)
         return stage.status() if stage is not None else None
 
-    def waiting_reasons(self, workflow_id: str) -> Mapping[str, Reason]:
-        """Why each waiting stage of an active workflow waits."""
+    def waiting(self, workflow_id: str) -> Mapping[str, StageStatus]:
+        """The stages of an active workflow that have not ended, as they are now: why they wait, what is forecast."""
         workflow = self._state.workflows.get(workflow_id)
         if workflow is None:
             return {}
-        return {
-            stage.key.stage: stage.reason
-            for stage in workflow.stages.values()
-            if not stage.state.final and stage.reason is not None
-        }
+        for stage in workflow.stages.values():
+            if isinstance(stage.spec, LlmStage):
+                self._costing.cost(workflow, stage)
+        return {name: stage.status() for name, stage in workflow.stages.items() if not stage.state.final}
 
     def active_workflows(self) -> int:
         """How many workflows have not ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maestro.costs import LengthFeatures, LengthForecast
-from maestro.performance import run_options
+from maestro.performance import run_options, stage_s
 from maestro.workflow import LlmStage, ToolStage, WorkflowSpec
 from maestro_services.scheduler.core.config import CoreConfig
 from maestro_services.scheduler.core.records import StageCost, StageRecord, WorkflowRecord
@@ -36,49 +36,37 @@ class Costing:
         """What the predictor is asked with."""
         return LengthFeatures(app, spec.role, spec.phase, model, prompt_tokens, spec.max_tokens)
 
-    def price(self, spec: LlmStage, app: str, prompt_tokens: int) -> StageCost:
-        """The cost of an LLM stage with a prompt of ``prompt_tokens``."""
-        forecasts = {name: self._forecast(spec, app, name, prompt_tokens) for name in spec.models}
-        models = [self._models[name] for name in spec.models]
-        options = run_options(models, forecasts, prompt_tokens, spec.max_tokens, self._kinds, self._quantile)
-        on_reference = [o.duration_s for o in options if o.kind == self._reference_kind]
-        typical_s = on_reference[0] if on_reference else min((o.duration_s for o in options), default=0.0)
-        return StageCost(options, forecasts, prompt_tokens, typical_s)
-
-    def price_workflow(self, workflow: WorkflowRecord) -> None:
-        """Prices every stage that has no cost yet, and all tails."""
-        for stage in workflow.stages.values():
-            if isinstance(stage.spec, LlmStage) and stage.cost is None:
-                stage.cost = self.price(stage.spec, workflow.spec.app, self.prompt_estimate(stage.spec, workflow))
-        self.retail(workflow)
-
-    def prompt_estimate(self, spec: LlmStage, workflow: WorkflowRecord) -> int:
-        """Tokens the prompt will have: its own text, and for each predecessor its output or what is forecast of it."""
-        chars = sum(len(message.content) for message in spec.messages)
-        tokens = estimated_tokens(chars, len(spec.messages))
-        for before in spec.after:
-            record = workflow.stages[before]
-            if record.usage is not None:
-                tokens += record.usage.completion_tokens
-            elif record.output:
-                tokens += estimated_tokens(len(record.output), 0)
-            elif isinstance(record.spec, LlmStage):
-                forecast = next(iter(record.cost.forecasts.values())) if record.cost else None
-                tokens += round(forecast.p50_tokens) if forecast else record.spec.max_tokens // 2
-        return tokens
-
-    def retail(self, workflow: WorkflowRecord) -> None:
-        """Recomputes the tails: the longest predicted path from each stage's start to the end, in seconds."""
-        for stage_id in reversed(workflow.spec.topological_order):
+    def estimate(self, workflow: WorkflowRecord) -> None:
+        """Gives every stage its expected prompt, its typical time and its tail: what a deadline is derived from."""
+        for stage_id in workflow.spec.topological_order:
             stage = workflow.stages[stage_id]
-            after = workflow.spec.successors[stage_id]
-            stage.tail_s = self.typical_s(stage) + max((workflow.stages[s].tail_s for s in after), default=0.0)
+            if isinstance(stage.spec, LlmStage):
+                stage.prompt_tokens = self._expected_prompt(stage.spec, workflow)
+                stage.expected_tokens = self._forecast(stage.spec, workflow.spec.app, stage.spec.models[0]).p50_tokens
+                stage.typical_s = self._typical_s(stage.spec, stage.prompt_tokens, stage.expected_tokens)
+            else:
+                stage.typical_s = self.tool_s(stage.spec)
+        for stage_id in reversed(workflow.spec.topological_order):
+            stage, after = workflow.stages[stage_id], workflow.spec.successors[stage_id]
+            stage.tail_s = stage.typical_s + max((workflow.stages[s].tail_s for s in after), default=0.0)
 
-    def typical_s(self, stage: StageRecord) -> float:
-        """Predicted seconds of one stage on the reference accelerator, hot and alone."""
-        if isinstance(stage.spec, ToolStage):
-            return self.tool_s(stage.spec)
-        return stage.cost.typical_s if stage.cost else 0.0
+    def cost(self, workflow: WorkflowRecord, stage: StageRecord) -> StageCost:
+        """How the stage can run and what is forecast of it; computed when it is first asked for."""
+        if stage.cost is None:
+            if not isinstance(stage.spec, LlmStage):
+                raise TypeError(f"{stage.key} is no LLM stage")
+            stage.cost = self._price(stage.spec, workflow.spec.app, stage.prompt_tokens)
+        return stage.cost
+
+    def reprice(self, stage: StageRecord, prompt_tokens: int) -> None:
+        """The prompt is known better than before."""
+        if prompt_tokens != stage.prompt_tokens:
+            stage.prompt_tokens, stage.cost = prompt_tokens, None
+
+    def reprice_ready(self, workflow: WorkflowRecord, stage: StageRecord) -> None:
+        """All predecessors have ended: what they quote has its true length."""
+        if isinstance(stage.spec, LlmStage) and stage.spec.after:
+            self.reprice(stage, self._expected_prompt(stage.spec, workflow))
 
     def tool_s(self, spec: ToolStage) -> float:
         """How long a tool stage takes, or is expected to take."""
@@ -94,5 +82,31 @@ class Costing:
             return accepted_at_s + spec.deadline_after_s
         return accepted_at_s + factor * critical_path_s
 
-    def _forecast(self, spec: LlmStage, app: str, model: str, prompt_tokens: int) -> LengthForecast:
-        return self._predictor.forecast(self.features(spec, app, model, prompt_tokens)).capped(spec.max_tokens)
+    def _price(self, spec: LlmStage, app: str, prompt_tokens: int) -> StageCost:
+        forecasts = {name: self._forecast(spec, app, name) for name in spec.models}
+        models = [self._models[name] for name in spec.models]
+        options = run_options(models, forecasts, prompt_tokens, spec.max_tokens, self._kinds, self._quantile)
+        return StageCost(options, forecasts)
+
+    def _expected_prompt(self, spec: LlmStage, workflow: WorkflowRecord) -> int:
+        """Tokens the prompt will have: its own text, and for each predecessor its output or what is expected of it."""
+        chars = sum(len(message.content) for message in spec.messages)
+        tokens = estimated_tokens(chars, len(spec.messages))
+        for before in spec.after:
+            record = workflow.stages[before]
+            if record.usage is not None:
+                tokens += record.usage.completion_tokens
+            elif record.output:
+                tokens += estimated_tokens(len(record.output), 0)
+            else:
+                tokens += round(record.expected_tokens)
+        return tokens
+
+    def _typical_s(self, spec: LlmStage, prompt_tokens: int, output_tokens: float) -> float:
+        """Seconds as the most wanted model on the reference accelerator (or any that serves it), hot and alone."""
+        speeds = self._models[spec.models[0]].speeds
+        speed = speeds.get(self._reference_kind) or next(iter(speeds.values()))
+        return stage_s(speed, prompt_tokens, output_tokens)
+
+    def _forecast(self, spec: LlmStage, app: str, model: str) -> LengthForecast:
+        return self._predictor.forecast(self.features(spec, app, model, 0))

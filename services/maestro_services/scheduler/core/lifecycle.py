@@ -61,7 +61,7 @@ class Lifecycle:
         slo_class = self._state.config.slo_classes[event.spec.slo_class or self._state.config.default_slo_class]
         weight = weight_of(slo_class.weight, event.spec.priority)
         workflow = WorkflowRecord(event.workflow_id, event.spec, slo_class.name, now, now, weight, new_stages(event))
-        self._costing.price_workflow(workflow)
+        self._costing.estimate(workflow)
         critical_path_s = max(stage.tail_s for stage in workflow.stages.values())
         workflow.deadline_at_s = self._costing.deadline_s(event.spec, now, critical_path_s, slo_class.deadline_factor)
         self._state.workflows[workflow.id] = workflow
@@ -79,9 +79,7 @@ class Lifecycle:
         """All predecessors have ended: the prompt is known, so the stage is priced again and may be placed."""
         stage.ready_at_s = now
         if isinstance(stage.spec, LlmStage):
-            if stage.spec.after:
-                prompt_tokens = self._costing.prompt_estimate(stage.spec, workflow)
-                stage.cost = self._costing.price(stage.spec, workflow.spec.app, prompt_tokens)
+            self._costing.reprice_ready(workflow, stage)
             stage.reason = Reason.WAITING_FOR_PLAN
             self._enqueue(workflow, stage, now)
         else:

@@ -26,7 +26,7 @@ class Ordering:
 
         Whether a stage is hopeless (late even if it started now) is judged once, at this instant.
         """
-        seen = WaitingStage(stage.key, (), stage.cost.options if stage.cost else (), stage.tail_s)
+        seen = WaitingStage(stage.key, (), (), stage.tail_s)
         inner = self._policy.order_key(workflow_state(workflow, _EPOCH_S), seen)
         hopeless = self._hopeless_last and workflow.deadline_at_s - now < stage.tail_s
         return (float(hopeless), *inner)

@@ -34,15 +34,18 @@ class Placement:
 
     def place_ready(self, now: float, outcome: Outcome) -> None:
         """Gives the most wanted ready stages a place, and starts those that may start."""
-        waiting = [s for s in self._first_ready() if now >= s.not_before_s]
-        if not waiting or not any(True for _ in self._state.usable()):
+        if not len(self._state.ready) or not any(True for _ in self._state.usable()):
+            return
+        waiting = [stage for stage in self._first_ready() if now >= stage.not_before_s]
+        if not waiting:
             return
         view = self._view(now)
         for stage in waiting:
             workflow = self._state.workflows[stage.key.workflow]
             found = view.place(self._snapshots.waiting(workflow, stage, now))
             if isinstance(found, Reason):
-                stage.reason = self._reason(found)
+                if self._state.planner_down:  # else what the last plan said of it stands
+                    stage.reason = found
             elif found.start_s < self._state.config.horizon_s:
                 view.place_and_keep(self._snapshots.waiting(workflow, stage, now))
                 self._take(stage, found, now, outcome)
@@ -53,11 +56,6 @@ class Placement:
             return []
         stages = (self._state.stage(key) for key in self._state.ready.first(STAGES_PER_EVENT))
         return [stage for stage in stages if stage is not None]
-
-    def _reason(self, found: Reason) -> Reason:
-        """Where only a load would help, the stage waits for a plan that orders one."""
-        loads_allowed = self._state.planner_down
-        return found if loads_allowed or found is not Reason.NO_ACCELERATOR_FITS else Reason.WAITING_FOR_PLAN
 
     def _take(self, stage: StageRecord, place: Place, now: float, outcome: Outcome) -> None:
         """Puts the stage, and the load it needs, into the agenda; starts it if nothing stands against it."""

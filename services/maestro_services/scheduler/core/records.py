@@ -32,17 +32,19 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """Predictions for one LLM stage: how it can run, the forecast of the most wanted model, the prompt in tokens."""
+    """Predictions for one LLM stage: how it can run, and the forecast of its length by model."""
 
     options: tuple[RunOption, ...]
     forecasts: dict[str, LengthForecast]
-    prompt_tokens: int
-    typical_s: float
 
 
 @dataclass(slots=True)
 class StageRecord:
-    """A stage of an accepted workflow. ``prompts`` holds the rendered prompt for each model it was about to run as."""
+    """A stage of an accepted workflow. ``prompts`` holds the rendered prompt for each model it was about to run as.
+
+    ``typical_s`` is the predicted time on the reference accelerator and ``expected_tokens`` the predicted output;
+    ``tail_s`` is the longest predicted path from the stage's start to the end of its workflow.
+    """
 
     key: StageKey
     spec: Stage
@@ -62,6 +64,9 @@ class StageRecord:
     not_before_s: float = 0.0
     prompts: dict[str, FittedPrompt] = field(default_factory=dict)
     cost: StageCost | None = None
+    prompt_tokens: int = 0
+    expected_tokens: float = 0.0
+    typical_s: float = 0.0
     tail_s: float = 0.0
     ran_in_cluster: str = ""
     model: str = ""

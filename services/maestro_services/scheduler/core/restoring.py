@@ -38,12 +38,12 @@ def restore(
     for restored in workflows:
         workflow = _record(state, restored)
         state.workflows[workflow.id] = workflow
-        costing.price_workflow(workflow)
+        costing.estimate(workflow)
         for stage in workflow.stages.values():
             if stage.ready:
                 lifecycle.make_ready(workflow, stage, now)
             elif stage.state is StageState.RUNNING:
-                _resume(state, stage, restored.stages[stage.key.stage], now)
+                _resume(state, costing, stage, restored.stages[stage.key.stage], now)
     state.plan_wanted = bool(workflows)
 
 
@@ -83,14 +83,15 @@ def _apply(state: SchedulerState, stage: StageRecord, status: StageStatus) -> No
         stage.ran_in_cluster = accelerator.cluster
 
 
-def _resume(state: SchedulerState, stage: StageRecord, status: StageStatus, now: float) -> None:
+def _resume(state: SchedulerState, costing: Costing, stage: StageRecord, status: StageStatus, now: float) -> None:
     """A running stage goes on: a tool by its timer, an attempt in the place it had."""
     if isinstance(stage.spec, ToolStage):
         if stage.spec.duration_s is not None:
             state.add_tool_timer((stage.started_at_s or now) + stage.spec.duration_s, stage.key)
         return
     accelerator = state.accelerators.get(status.accelerator)
-    option = next((o for o in stage.cost.options if o.model == status.model), None) if stage.cost else None
+    options = costing.cost(state.workflows[stage.key.workflow], stage).options
+    option = next((o for o in options if o.model == status.model), None)
     if accelerator is None or option is None or not isinstance(stage.spec, LlmStage):
         stage.state = StageState.WAITING
         return

@@ -91,7 +91,7 @@ class Snapshots:
         return WaitingStage(
             key=stage.key,
             predecessors=tuple(StageKey(workflow.id, stage_id) for stage_id in sorted(stage.waiting_for)),
-            options=stage.cost.options if stage.cost else (),
+            options=self._costing.cost(workflow, stage).options if external is None else (),
             tail_s=stage.tail_s,
             external_s=external,
             inputs_from=clusters,
@@ -108,10 +108,12 @@ class Snapshots:
             if accelerator.spec.name in usable
         ]
         placed = {stage.key for stage in running}
-        for workflow_id in sorted(workflow_ids):
-            for stage in self._state.workflows[workflow_id].stages.values():
-                if stage.state is StageState.RUNNING and stage.key not in placed:
-                    running.append(self._running_elsewhere(stage, now))
+        running += [
+            self._running_elsewhere(stage, now)
+            for workflow_id in sorted(workflow_ids)
+            for stage in self._state.workflows[workflow_id].stages.values()
+            if stage.state is StageState.RUNNING and stage.key not in placed
+        ]
         return tuple(running)
 
     def _running_elsewhere(self, stage: StageRecord, now: float) -> RunningStage:
@@ -154,9 +156,7 @@ class Snapshots:
 
 def workflow_state(workflow: WorkflowRecord, now: float) -> WorkflowState:
     """A workflow as the planner sees it."""
-    remaining = sum(
-        stage.cost.typical_s for stage in workflow.stages.values() if not stage.state.final and stage.cost is not None
-    )
+    remaining = sum(stage.typical_s for stage in workflow.stages.values() if not stage.state.final)
     return WorkflowState(
         id=workflow.id,
         deadline_s=workflow.deadline_at_s - now,

@@ -31,10 +31,8 @@ class Starter:
         if model not in stage.prompts:
             fitted = self._fit(stage, model)
             stage.prompts[model] = fitted
-            app = self._state.workflows[stage.key.workflow].spec.app
-            stage.cost = self._costing.price(_llm(stage), app, fitted.prompt_tokens)
-        options = stage.cost.options if stage.cost else ()
-        for option in options:
+            self._costing.reprice(stage, fitted.prompt_tokens)
+        for option in self._costing.cost(self._state.workflows[stage.key.workflow], stage).options:
             if option.model == model and option.kind == kind:
                 return option
         raise ContextLimitError(f"the prompt leaves no room for output in the context of {model!r}")
@@ -86,13 +84,9 @@ class Starter:
     ) -> Attempt:
         """The attempt's id tells stage and number: the same try is the same attempt, whoever sends it."""
         model = self._state.config.fleet.models[option.model]
-        forecast = stage.cost.forecasts[option.model] if stage.cost else None
-        quantile = self._state.config.reservation_quantile
-        tokens = (
-            reservation_tokens(model, forecast, fitted.prompt_tokens, _llm(stage).max_tokens, quantile)
-            if forecast
-            else model.context_tokens
-        )
+        forecast = self._costing.cost(self._state.workflows[stage.key.workflow], stage).forecasts[option.model]
+        quantile, longest = self._state.config.reservation_quantile, _llm(stage).max_tokens
+        tokens = reservation_tokens(model, forecast, fitted.prompt_tokens, longest, quantile)
         return Attempt(
             id=f"{stage.key}/{stage.attempts}",
             accelerator=accelerator.spec.name,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.dialects.sqlite import insert
 
 from maestro.codec import workflow_status_to_proto
@@ -18,6 +18,7 @@ from maestro_services.scheduler.store.tables import facts, transitions, workflow
 from maestro_services.scheduler.wire import transition_to_wire
 
 LARGEST_GROUP = 512
+ROWS_PER_STATEMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,8 @@ def _commit(
     if not (events or named):
         return
     with connection.begin():
-        if accepted:
-            connection.execute(workflows.insert(), accepted)
-        if events:
-            connection.execute(transitions.insert(), events)
+        _insert(connection, workflows, accepted)
+        _insert(connection, transitions, events)
         for transition in ended:
             connection.execute(
                 workflows.update()
@@ -122,6 +121,21 @@ def _commit(
         for name, value in named.items():
             statement = insert(facts).values(name=name, value=value)
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+
+
+def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Inserts rows, many in one statement.
+
+    SQLite's driver lets go of the interpreter's lock for every statement; with a statement a row, a busy event loop
+    would hold the writer up after each.
+    """
+    names = list(rows[0]) if rows else []
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        chunk = rows[start : start + ROWS_PER_STATEMENT]
+        one = f"({', '.join('?' * len(names))})"
+        values = ", ".join([one] * len(chunk))
+        statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {values}"  # noqa: S608 - names of our own
+        connection.exec_driver_sql(statement, tuple(value for row in chunk for value in row.values()))
 
 
 def _workflow_id(transition: Transition) -> str:

@@ -1,0 +1,130 @@
+"""A deployment of its own for a test: the laptop scenario on free ports, with three models on two accelerators."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from ruamel.yaml import YAML
+
+from maestro.client import AsyncClient
+from maestro.plan import Plan
+
+ROOT = Path(__file__).parents[2]
+AUDITOR = Path(__file__).parent / "engine_auditor.py"
+READY_TIMEOUT_S = 120.0
+
+
+def free_address() -> str:
+    """A loopback address that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def write_scenario(folder: Path) -> Path:
+    """The shipped laptop scenario with free ports, its files in ``folder``, and a third model.
+
+    Each accelerator holds one replica, so that the third model needs another to be evicted.
+    """
+    yaml = YAML()
+    scenario = yaml.load(ROOT / "scenarios" / "laptop.yaml")
+    scenario["scheduler"]["listen"] = free_address()
+    scenario["scheduler"]["store"] = str(folder / "store.sqlite")
+    scenario["engine"]["log_dir"] = str(folder / "logs")
+    scenario["engine"]["python"] = os.environ.get("MAESTRO_ENGINE_PYTHON", str(ROOT / ".venv-vllm/bin/python"))
+    for cluster in scenario["fleet"]["clusters"]:
+        for node in cluster["nodes"]:
+            node["listen"] = free_address()
+    model_folder = os.environ.get("MAESTRO_TEST_MODEL", str(ROOT / ".models/smollm2-135m-instruct"))
+    judge = dict(scenario["models"][1]) | {"name": "smollm2-judge", "served_name": "smollm2-judge"}
+    scenario["models"].append(judge)
+    for model in scenario["models"]:
+        model["path"] = model_folder
+    scenario.pop("workload", None)
+    path = folder / "scenario.yaml"
+    yaml.dump(scenario, path)
+    return path
+
+
+@dataclass
+class Deployment:
+    """A running ``maestro up`` with an auditor beside it."""
+
+    process: subprocess.Popen[str]
+    scheduler: str
+    client: AsyncClient
+    audit: Path
+    plans: dict[tuple[int, float], Plan] = field(default_factory=dict)
+    sources: list[dict[str, int]] = field(default_factory=list)
+
+    def scheduler_process(self) -> psutil.Process:
+        """The process that ``maestro serve`` runs in."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return next(child for child in children if "serve" in child.cmdline())
+
+    def descendants(self) -> list[psutil.Process]:
+        """Every process the deployment has."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    async def collect_plans(self) -> None:
+        """Notes every plan that comes into force, until it is cancelled."""
+        while True:
+            try:
+                report = await self.client.plan()
+            except Exception:
+                pass
+            else:
+                self.sources.append(dict(report.plans_by_source))
+                if report.plan is not None:
+                    plan = report.plan
+                    self.plans[plan.provenance.snapshot_version, plan.taken_at_s] = plan
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def deployment(folder: Path) -> AsyncIterator[Deployment]:
+    """Starts everything and yields once both nodes have registered; stops it, and the auditor, in any case."""
+    scenario = write_scenario(folder)
+    runtime = folder / "run"
+    runtime.mkdir(mode=0o700)
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(runtime)}
+    up = subprocess.Popen(
+        [sys.executable, "-m", "maestro_services.cli", "up", str(scenario), "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    audit = folder / "audit.jsonl"
+    auditor = subprocess.Popen([sys.executable, str(AUDITOR), str(runtime), str(audit)])
+    try:
+        ready = await asyncio.wait_for(asyncio.to_thread(_ready, up), READY_TIMEOUT_S)
+        async with AsyncClient(ready["scheduler"]) as client:
+            yield Deployment(up, ready["scheduler"], client, audit)
+    finally:
+        auditor.kill()
+        auditor.wait()
+        if up.poll() is None:
+            up.send_signal(signal.SIGTERM)
+        up.wait(timeout=90)
+
+
+def _ready(up: subprocess.Popen[str]) -> dict[str, str]:
+    """The announcement that all nodes have registered."""
+    assert up.stdout is not None
+    for line in up.stdout:
+        announcement: dict[str, str] = json.loads(line)
+        if announcement["event"] == "ready":
+            return announcement
+    raise AssertionError("maestro up ended before it was ready")

@@ -1,0 +1,190 @@
+"""Claims about the `maestro` command: what it prints, where, and what it ends with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_scenario import REPOSITORY, free_address, write_scenario
+from typer.testing import CliRunner, Result
+
+from maestro.errors import (
+    ConflictError,
+    DeadlineExceededError,
+    InfeasibleError,
+    InvalidInputError,
+    MaestroError,
+    NotFoundError,
+    OverloadedError,
+    UnreachableError,
+)
+from maestro_services.cli.exit_codes import ExitCode, exit_code
+from maestro_services.cli.main import app
+
+LAPTOP = REPOSITORY / "scenarios" / "laptop.yaml"
+CHAIN = REPOSITORY / "scenarios" / "workflows" / "chain.yaml"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidInputError("stages", "is empty"), 2),
+        (NotFoundError("no such workflow"), 2),
+        (ConflictError("exists"), 2),
+        (InfeasibleError("does not fit"), 3),
+        (DeadlineExceededError("too slow"), 4),
+        (UnreachableError("nobody there"), 5),
+        (OverloadedError("full"), 5),
+        (MaestroError("anything else"), 1),
+    ],
+)
+def test_every_kind_of_error_has_its_exit_code(error: MaestroError, code: int) -> None:
+    """Tests the documented table."""
+    assert exit_code(error) == code
+
+
+def test_help_loads_neither_grpc_nor_the_solver() -> None:
+    """Tests that commands import their parts only when they run."""
+    code = (
+        "import sys; from maestro_services.cli.main import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'grpc', 'ortools', 'torch', 'pydantic', 'sqlalchemy'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "submit" in outcome.stdout
+
+
+def test_an_error_is_one_readable_line_on_standard_error() -> None:
+    """Tests that a result and an error never mix, and that no traceback is shown."""
+    result = run("submit", "no-such-file.yaml")
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert result.stdout == ""
+    assert result.stderr.startswith("maestro: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_error_is_json_where_json_was_asked_for() -> None:
+    """Tests that programs get field, problem, value and remedy."""
+    result = run("model", "import", REPOSITORY / "Makefile", "somewhere", "--python", sys.executable, "--json")
+    error = json.loads(result.stderr)["error"]
+    assert set(error) == {"field", "problem", "value", "remedy"}
+    assert error["field"] == "source"
+    assert error["remedy"]
+
+
+def test_an_unknown_option_is_invalid_input() -> None:
+    """Tests that usage errors have the code of invalid input."""
+    assert run("submit", "--no-such-option").exit_code == ExitCode.INVALID_INPUT
+
+
+@pytest.mark.parametrize(
+    "command", [("status",), ("watch", "x"), ("cancel", "x"), ("drain", "x"), ("complete", "x", "y")]
+)
+def test_a_scheduler_that_is_not_there_is_unreachable(command: tuple[str, ...]) -> None:
+    """Tests the exit code and that the message says what to start."""
+    options = ("--output", "done") if command[0] == "complete" else ()
+    result = run(*command, *options, "--server", free_address())
+    assert result.exit_code == ExitCode.UNREACHABLE
+    assert "maestro up" in result.stderr
+
+
+@pytest.mark.parametrize("file", [LAPTOP, CHAIN])
+def test_shipped_files_are_valid(file: Path) -> None:
+    """Tests that check tells scenarios and workflows apart."""
+    result = run("check", file)
+    assert result.exit_code == ExitCode.SUCCESS
+    assert "a valid" in result.stdout
+
+
+def test_check_lists_every_problem_with_its_line(tmp_path: Path) -> None:
+    """Tests that one run shows all there is to mend."""
+    broken = LAPTOP.read_text().replace("version: 1 ", "version: 7 ").replace("horizon: 5 min", "horizon: never")
+    (tmp_path / "broken.yaml").write_text(broken)
+    result = run("check", tmp_path / "broken.yaml", "--json")
+    problems = json.loads(result.stdout)["problems"]
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert len(problems) == 2
+    for problem, key in zip(problems, ("version", "horizon"), strict=True):
+        line = next(number for number, text in enumerate(broken.splitlines(), 1) if text.strip().startswith(key))
+        assert f"broken.yaml:{line}" in problem["field"]
+
+
+def test_check_holds_a_workflow_against_a_scenario(tmp_path: Path) -> None:
+    """Tests that names a workflow uses are looked up where a scenario is given, and only there."""
+    (tmp_path / "flow.yaml").write_text(CHAIN.read_text().replace("smollm2-critic", "no-such-model"))
+    assert run("check", tmp_path / "flow.yaml").exit_code == ExitCode.SUCCESS
+    result = run("check", tmp_path / "flow.yaml", "--scenario", LAPTOP)
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert "no-such-model" in result.stdout
+
+
+def test_check_prints_the_cycle_of_a_cyclic_workflow(tmp_path: Path) -> None:
+    """Tests that graph errors are found before anything is submitted."""
+    (tmp_path / "flow.yaml").write_text(
+        "app: loop\nstages:\n"
+        "  - {id: a, role: r, models: m, prompt: hello, max_tokens: 5, after: b}\n"
+        "  - {id: b, role: r, models: m, prompt: hello, max_tokens: 5, after: a}\n"
+    )
+    result = run("check", tmp_path / "flow.yaml")
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert "cycle" in result.stdout
+
+
+@pytest.mark.parametrize(("name", "file"), [("scenario", "scenario"), ("workflow", "workflows/workflow")])
+def test_the_shipped_schemas_are_what_the_command_prints(name: str, file: str) -> None:
+    """Tests that editors complete what this version reads."""
+    shipped = json.loads((REPOSITORY / "scenarios" / f"{file}.schema.json").read_text())
+    assert json.loads(run("schema", name).stdout) == shipped
+
+
+def test_a_generated_snapshot_can_be_planned(tmp_path: Path) -> None:
+    """Tests the way from `snapshot generate` to `plan`, and that equal seeds give equal snapshots."""
+    arguments = ("--family", "small", "--stages", 6, "--accelerators", 2, "--seed", 3)
+    snapshot = run("snapshot", "generate", *arguments).stdout
+    assert snapshot == run("snapshot", "generate", *arguments).stdout
+    (tmp_path / "snapshot.json").write_text(snapshot)
+    plan = json.loads(run("plan", tmp_path / "snapshot.json", "--limit", 2, "--json").stdout)
+    assert len(plan["assignments"]) + len(plan["deferred"]) == 6
+    assert plan["provenance"]["source"] in {"cp_sat", "portfolio"}
+
+
+def test_a_plan_is_shown_with_where_it_came_from(tmp_path: Path) -> None:
+    """Tests the view for people."""
+    (tmp_path / "snapshot.json").write_text(
+        run("snapshot", "generate", "--family", "small", "--stages", 4, "--accelerators", 2).stdout
+    )
+    shown = run("plan", tmp_path / "snapshot.json").stdout
+    assert "source " in shown
+    assert "bound " in shown
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}'])
+def test_what_is_no_snapshot_is_invalid_input(text: str, tmp_path: Path) -> None:
+    """Tests that broken JSON and wrong JSON are both refused."""
+    (tmp_path / "snapshot.json").write_text(text)
+    assert run("plan", tmp_path / "snapshot.json").exit_code == ExitCode.INVALID_INPUT
+
+
+def test_solve_says_why_a_budget_is_infeasible_and_what_would_do() -> None:
+    """Tests exit codes 0 and 3 on the shipped workload."""
+    enough, too_few = run("solve", LAPTOP, "--budget", 2), run("solve", LAPTOP, "--budget", 1)
+    assert enough.exit_code == ExitCode.SUCCESS
+    assert too_few.exit_code == ExitCode.INFEASIBLE
+    assert "serving all takes 2" in too_few.stderr
+
+
+def test_a_node_that_the_scenario_lacks_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    """Tests that a wrong name is answered with the right ones."""
+    result = run("node", "--scenario", write_scenario(tmp_path), "--name", "middle-node")
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert "left-node" in result.stderr

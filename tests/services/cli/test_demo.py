@@ -1,0 +1,70 @@
+"""Claims about `maestro demo`; the run on real engines is in tests/end_to_end."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_scenario import REPOSITORY, write_scenario
+
+from maestro.errors import InvalidInputError
+from maestro.snapshot import ReplicaPhase
+from maestro.validation import WorkflowLimits, validate
+from maestro_services.cli.demo_summary import LoadCounter
+from maestro_services.cli.demo_workflows import demo_workflows
+from maestro_services.cli.fleet_client import AcceleratorView, NodeView, ReplicaView
+
+WORKFLOWS = REPOSITORY / "scenarios" / "workflows"
+
+
+def test_there_are_eight_valid_workflows_of_three_shapes_on_different_subjects() -> None:
+    """Tests that no two of them are the same."""
+    found = demo_workflows(WORKFLOWS)
+    assert len({title for title, _ in found}) == 8
+    assert {title.rpartition("-")[0] for title, _ in found} == {"chain", "fan-out", "diamond"}
+    assert len({spec.stages for _, spec in found}) == 8
+    for _, spec in found:
+        models = {"smollm2-writer", "smollm2-critic"}
+        validate(spec, limits=WorkflowLimits(), models=models, slo_classes={spec.slo_class})
+
+
+def test_a_file_that_changed_its_subject_is_noticed(tmp_path: Path) -> None:
+    """Tests that the demo would not run one workflow several times without a word."""
+    for file in WORKFLOWS.glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text().replace("Lisbon", "Porto"))
+    with pytest.raises(InvalidInputError, match="Lisbon"):
+        demo_workflows(tmp_path)
+
+
+def node_with(model: str, generation: int) -> NodeView:
+    replica = ReplicaView(model, generation, ReplicaPhase.READY, 1, 1, 0, 1.0, "")
+    return NodeView("n", "c", "a:1", "up", 0, (AcceleratorView("gpu-0", 10, 2, (replica,)),))
+
+
+def test_a_swap_is_a_load_after_the_first_on_an_accelerator() -> None:
+    """Tests that a replica seen twice is one load."""
+    counter = LoadCounter()
+    for model, generation in (("a", 1), ("a", 1), ("b", 2), ("a", 3)):
+        counter.observe([node_with(model, generation)])
+    assert (counter.loads, counter.swaps) == (3, 2)
+
+
+def test_the_demo_runs_from_start_to_a_clean_stop(tmp_path: Path) -> None:
+    """Tests the whole of it on simulated engines: every workflow succeeds and nothing is left."""
+    done = subprocess.run(
+        [sys.executable, "-m", "maestro_services.cli", "demo", str(write_scenario(tmp_path)), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["summary"]["succeeded"] == report["summary"]["workflows"] == 8
+    assert report["summary"]["used_tokens"] > 0
+    assert sum(report["summary"]["plans_by_source"].values()) > 0
+    assert re.search("no process left, no port held", done.stderr)

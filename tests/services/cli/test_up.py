@@ -1,0 +1,150 @@
+"""Claims about `maestro up`, run as users run it: real processes, gRPC in between, simulated engines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from cli_scenario import write_scenario
+
+MAESTRO = (sys.executable, "-m", "maestro_services.cli")
+
+
+class Up:
+    """A running `maestro up` and what it announced."""
+
+    def __init__(self, scenario: Path) -> None:
+        self.process = subprocess.Popen([*MAESTRO, "up", str(scenario), "--json"], stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.starting = json.loads(self.process.stdout.readline())
+        self.ready = json.loads(self.process.stdout.readline())
+        self.server: str = self.ready["scheduler"]
+
+    def child(self, command: str) -> psutil.Process:
+        """Find the child that runs the command; raises StopIteration while there is none."""
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if command in child.cmdline())
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*MAESTRO, *arguments, "--server", self.server], capture_output=True, text=True, check=False, timeout=120
+        )
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    running = Up(write_scenario(tmp_path_factory.mktemp("up")))
+    yield running
+    running.process.terminate()
+    running.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def scenario(up: Up) -> Path:
+    return Path(up.starting["log_dir"]).parents[1] / "scenario.yaml"
+
+
+def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited too long"
+        time.sleep(0.05)
+
+
+def test_it_says_where_everything_is(up: Up) -> None:
+    """Tests the announcements: addresses and the folder of the logs, before and after all nodes have registered."""
+    assert up.starting["event"] == "starting"
+    assert up.ready["event"] == "ready"
+    assert set(up.ready["nodes"]) == {"left-node", "right-node"}
+    logs = {path.name for path in Path(up.ready["log_dir"]).iterdir()}
+    assert {"scheduler.log", "left-node.log", "right-node.log"} <= logs
+
+
+def test_a_workflow_can_be_submitted_and_watched_to_its_outputs(up: Up, scenario: Path) -> None:
+    """Tests `submit --watch` without a terminal: plain lines, then every output."""
+    done = up.call("submit", str(scenario.parent / "workflows" / "diamond.yaml"), "--watch")
+    assert done.returncode == 0, done.stderr
+    assert "succeeded in" in done.stdout
+    for stage in ("plan", "benefits", "risks", "calendar", "memo"):
+        assert stage in done.stdout
+
+
+def test_watching_as_json_is_a_line_an_event_and_then_the_workflow(up: Up, scenario: Path) -> None:
+    """Tests what a program that follows a workflow reads."""
+    done = up.call("submit", str(scenario.parent / "workflows" / "chain.yaml"), "--watch", "--json")
+    head, _, rest = done.stdout.partition("}\n")
+    lines = [json.loads(line) for line in rest.splitlines()]
+    assert "workflow_id" in json.loads(head + "}")
+    assert {"StageChanged", "WorkflowChanged"} <= {line["kind"] for line in lines[:-1]}
+    assert [stage["state"] for stage in lines[-1]["workflow"]["stages"]] == ["succeeded"] * 3
+
+
+def test_status_shows_nodes_workflows_and_the_plan(up: Up) -> None:
+    """Tests the operator's view, as JSON and for people."""
+    report = json.loads(up.call("status", "--json").stdout)
+    assert {node["state"] for node in report["nodes"]} == {"up"}
+    assert "left-node" in up.call("status").stdout
+
+
+def test_a_node_can_be_drained_and_taken_back(up: Up) -> None:
+    """Tests that both states are reported."""
+    assert up.call("drain", "left-node").stdout.strip() == "left-node: draining"
+    assert up.call("drain", "left-node", "--undo").stdout.strip() == "left-node: up"
+    assert up.call("drain", "middle-node").returncode == 2
+
+
+def test_a_tool_stage_waits_until_it_is_completed(up: Up, tmp_path: Path) -> None:
+    """Tests `complete`, and that what it brings is the stage's output."""
+    (tmp_path / "tool.yaml").write_text("app: tools\nstages:\n  - {id: ask, tool: human}\n")
+    workflow = up.call("submit", str(tmp_path / "tool.yaml")).stdout.strip()
+    assert up.call("complete", workflow, "ask", "--output", "forty-two").returncode == 0
+    assert "forty-two" in up.call("watch", workflow).stdout
+
+
+def test_a_cancelled_workflow_ends_a_watch_with_1(up: Up, tmp_path: Path) -> None:
+    """Tests that scripts notice a workflow that did not succeed."""
+    (tmp_path / "tool.yaml").write_text("app: tools\nstages:\n  - {id: ask, tool: human}\n")
+    workflow = up.call("submit", str(tmp_path / "tool.yaml")).stdout.strip()
+    assert up.call("cancel", workflow).stdout.strip() == f"{workflow}: cancelled"
+    assert up.call("watch", workflow).returncode == 1
+
+
+def test_an_address_in_use_is_refused_at_once(up: Up, scenario: Path) -> None:
+    """Tests that a second one on the same addresses names the address and leaves the first alone."""
+    second = subprocess.run([*MAESTRO, "up", str(scenario)], capture_output=True, text=True, check=False, timeout=60)
+    assert second.returncode == 2
+    assert up.server in second.stderr
+    assert up.call("status").returncode == 0
+
+
+def test_a_killed_scheduler_is_started_again_and_no_node_with_it(up: Up) -> None:
+    """Tests that kill -9 on one child brings a new one, which finds the nodes that stayed."""
+    nodes = {child.pid for child in psutil.Process(up.process.pid).children() if "node" in child.cmdline()}
+    killed = up.child("serve").pid
+    os.kill(killed, signal.SIGKILL)
+
+    def back() -> bool:
+        report = up.call("status", "--json")
+        return report.returncode == 0 and all(node["state"] == "up" for node in json.loads(report.stdout)["nodes"])
+
+    until(back)
+    assert up.child("serve").pid != killed
+    assert nodes == {child.pid for child in psutil.Process(up.process.pid).children() if "node" in child.cmdline()}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_either_signal_ends_everything(number: signal.Signals, tmp_path: Path) -> None:
+    """Tests that no process is left and that the exit code is that of a success."""
+    running = Up(write_scenario(tmp_path))
+    family = psutil.Process(running.process.pid).children(recursive=True)
+    running.process.send_signal(number)
+    assert running.process.wait(timeout=60) == 0
+    assert [process for process in family if process.is_running()] == []
