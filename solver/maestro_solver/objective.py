@@ -9,7 +9,7 @@
 
 All times are seconds after the snapshot, on the grid: a completion is the tick by which the workflow's last stage has
 ended, a deadline is rounded down to a tick. Deferred stages count with their estimated ends: the schedule to be scored
-is the plan continued beyond its horizon (:mod:`maestro_solver.heuristics.continuation`), loads included. A stage that
+is the plan continued beyond its horizon (:mod:`maestro_solver.planner.candidate`), loads included. A stage that
 nothing can hold counts as starting when all else has ended, at the horizon at the earliest.
 """
 

@@ -43,9 +43,15 @@ def settings(tmp_path: Path) -> EngineSettings:
     return EngineSettings(EngineKind.VLLM, Path(sys.executable), runtime_dir, log_dir, stop_timeout_s=1.0)
 
 
+def new_record(settings: EngineSettings) -> ReplicaRecord:
+    folder = settings.runtime_dir.parent / "replica"
+    folder.mkdir(exist_ok=True)
+    return make_record(make_launch(make_model()), settings, folder)
+
+
 async def start_tree(settings: EngineSettings, manner: str = "stubborn") -> tuple[ServerProcess, ReplicaRecord]:
     """Start three nested processes as a replica and wait until all of them run."""
-    record = make_record(make_launch(make_model()), settings)
+    record = new_record(settings)
     arguments = (sys.executable, "-c", TREE, "2", manner, TREE)
     name, _, value = record.marker.partition("=")
     process = await start_server(record, settings, arguments, {**os.environ, name: value})
@@ -65,6 +71,7 @@ async def test_stop_ends_every_process_and_forgets_the_record(settings: EngineSe
     await process.stop(grace_s=0.3)
     assert not any(member.is_alive for member in members)
     assert read_records(settings.runtime_dir) == ()
+    assert not record.socket.parent.exists()
     await process.stop(grace_s=0.3)
 
 
@@ -123,7 +130,7 @@ def dead_record(settings: EngineSettings, pid: int) -> ReplicaRecord:
     """The record of a replica whose processes are long gone and whose first pid is in use again."""
     reused = identify(pid)
     former = ProcessIdentity(pid, reused.start_ticks - 1)
-    return replace(make_record(make_launch(make_model()), settings), leader=former, members=(former,))
+    return replace(new_record(settings), leader=former, members=(former,))
 
 
 async def test_a_recycled_pid_is_never_killed(settings: EngineSettings, bystander) -> None:
@@ -150,7 +157,7 @@ def test_a_signal_to_a_recycled_pid_goes_nowhere() -> None:
 
 
 async def test_an_interpreter_that_cannot_be_started_leaves_no_record(settings: EngineSettings) -> None:
-    record = make_record(make_launch(make_model()), settings)
+    record = new_record(settings)
     with pytest.raises(EngineError) as error:
         await start_server(record, settings, ("/no/such/python",), {})
     assert error.value.reason is Reason.LOAD_FAILED
@@ -158,7 +165,7 @@ async def test_an_interpreter_that_cannot_be_started_leaves_no_record(settings: 
 
 
 async def test_an_engine_that_ends_tells_the_last_error_of_its_log(settings: EngineSettings) -> None:
-    record = make_record(make_launch(make_model()), settings)
+    record = new_record(settings)
     process = await start_server(record, settings, (sys.executable, "-c", "raise ValueError('no such model')"), {})
     said = await process.wait_exit()
     assert "exit status 1" in said

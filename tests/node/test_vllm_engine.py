@@ -21,6 +21,7 @@ from maestro_node.engines.interface import EngineError, Finished, GenerationRequ
 from maestro_node.engines.process_tree import members_of
 from maestro_node.engines.replica_records import ReplicaRecord, read_records
 from maestro_node.engines.vllm import VllmEngine
+from maestro_node.engines.vllm.audit import sample_replicas
 from maestro_node.engines.vllm.engine import VllmReplica
 
 pytestmark = [pytest.mark.real_engine, pytest.mark.asyncio(loop_scope="module")]
@@ -51,7 +52,6 @@ async def engines(tmp_path_factory: pytest.TempPathFactory):
         await asyncio.gather(*(replica.stop() for replica in replicas))
         await engine.close()
     assert read_records(settings.runtime_dir) == ()
-    assert not list(settings.runtime_dir.glob("*.sock"))
 
 
 def record_of(engines: Engines, accelerator: str) -> ReplicaRecord:
@@ -93,7 +93,15 @@ async def test_the_record_names_every_process_and_only_the_owner_reaches_the_soc
     assert len(record.members) >= 3
     assert set(record.members) == members_of(record)
     assert engines.runtime_dir.stat().st_mode & 0o077 == 0
-    assert [str(path) for path in engines.runtime_dir.glob("*.sock")].count(record.socket) == 1
+    assert record.socket.is_socket()
+    assert record.socket.parent.stat().st_mode & 0o077 == 0
+
+
+async def test_an_auditor_sees_what_engines_hold(engines: Engines) -> None:
+    sample = (await sample_replicas(engines.runtime_dir))[0]
+    assert sample.processes >= 3
+    assert 500 << 20 < sample.proportional_bytes <= sample.resident_bytes < 4 << 30
+    assert sample.usage is not None
 
 
 async def test_an_engine_whose_worker_is_killed_fails_its_attempts_and_leaves_no_process(engines: Engines) -> None:

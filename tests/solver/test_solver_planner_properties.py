@@ -62,12 +62,12 @@ def test_a_plan_is_never_worse_than_any_member_of_the_portfolio(snapshot: Snapsh
 def test_every_member_of_the_portfolio_is_a_complete_and_feasible_hint(snapshot: Snapshot) -> None:
     instance = discretize(snapshot, Grid.suited(snapshot, 0.25), 30.0)
     for member in list(run_portfolio(instance, lambda: False))[:3]:
-        data = prepare(instance, member.planned, member.complete, ModelLimits(max_candidates=8, max_loads=2))
+        data = prepare(instance, member.complete, ModelLimits(max_candidates=8, max_loads=2))
         kept = all(
-            option in data.options[position] for position, option in member.planned.options.items()
+            option in data.options[position] for position, option in data.incumbent.options.items()
         )  # a stage on an accelerator that is over its limits already is the one thing the model cannot express
         if kept:
-            model = ExactModel(data, member.planned)
+            model = ExactModel(data)
             assert model.is_hint_complete()
             assert model.hint_is_feasible()
 

@@ -101,6 +101,25 @@ def test_hopeless_last_puts_lost_workflows_behind_those_that_can_be_saved() -> N
     assert order_of(POLICIES["edf+hopeless_last"], pairs) == ["saved", "lost"]
 
 
+def test_a_batched_schedule_lets_models_take_turns_in_long_shifts() -> None:
+    waiting = [
+        made
+        for number in range(3)
+        for made in (
+            stage("draft", "alpha", workflow=f"w{number}"),
+            stage("review", "beta", after=["draft"], workflow=f"w{number}"),
+        )
+    ]
+    given = snapshot([accelerator("gpu0", replica("alpha"), slots=1)], waiting)
+    instance = discretize(given, Grid.suited(given), 60.0)
+    keys = order_keys(instance, POLICIES["edf"])
+    loads = {
+        batched: sum(found.replica is None for found in list_schedule(instance, keys, batched=batched).residents)
+        for batched in (False, True)
+    }
+    assert loads[True] == 1 < loads[False]
+
+
 def schedule_starts(given: Snapshot, patience: float) -> list[float]:
     instance = discretize(given, Grid.suited(given), 60.0)
     schedule = list_schedule(instance, order_keys(instance, POLICIES["edf"]), patience)

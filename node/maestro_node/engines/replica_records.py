@@ -20,6 +20,7 @@ class ReplicaRecord:
     """A started engine. ``leader`` leads its own session; ``members`` are the processes seen once it was ready.
 
     ``marker`` is the ``NAME=value`` entry that its processes were started with. ``boot_id`` names the machine's boot.
+    ``folder`` is private to the replica and holds its ``socket`` and whatever its processes leave behind.
     """
 
     id: str
@@ -29,11 +30,16 @@ class ReplicaRecord:
     uid: int
     boot_id: str
     marker: str
-    socket: str
+    folder: str
     log: str
     kv_pool_bytes: int
     leader: ProcessIdentity | None = None
     members: tuple[ProcessIdentity, ...] = field(default=())
+
+    @property
+    def socket(self) -> Path:
+        """Where the engine's HTTP server listens."""
+        return Path(self.folder) / "engine.sock"
 
 
 def write_record(runtime_dir: Path, record: ReplicaRecord) -> None:

@@ -55,9 +55,16 @@ class NodeAgent:
         """Attempts that run or wait for acknowledgement, by id."""
         return self._runs
 
+    def obey(self, epoch: int) -> None:
+        """Take note of a scheduler's epoch; StaleCommandError where a newer one was obeyed before."""
+        version = self.core.version
+        self.core.obey(epoch)
+        if self.core.version != version:
+            self.feed.notify()
+
     def load(self, epoch: int, key: ReplicaKey, kv_pool_bytes: int) -> Replica:
         """Begin to load a replica (once per generation) and return it as it is now."""
-        self.core.obey(epoch)
+        self.obey(epoch)
         if self.core.begin_load(key, kv_pool_bytes, self._clock.now()):
             self._lives = {other: life for other, life in self._lives.items() if other[:2] != key[:2]}
             accelerator = self.core.ledgers[key.accelerator].spec
@@ -73,7 +80,7 @@ class NodeAgent:
 
     async def unload(self, epoch: int, key: ReplicaKey) -> None:
         """Stop an idle replica; returns once its memory is free."""
-        self.core.obey(epoch)
+        self.obey(epoch)
         must_stop = self.core.begin_unload(key)
         self.feed.notify()
         if must_stop:
@@ -83,7 +90,7 @@ class NodeAgent:
     async def sleep(self, epoch: int, key: ReplicaKey) -> None:
         """Move an idle replica's weights to host memory; returns once its device memory is free."""
         self._require_sleep()
-        self.core.obey(epoch)
+        self.obey(epoch)
         if self.core.begin_sleep(key):
             self.feed.notify()
             await self._to_the_end(self._fall_asleep(key))
@@ -91,20 +98,20 @@ class NodeAgent:
     async def wake(self, epoch: int, key: ReplicaKey) -> None:
         """Move them back; returns once it serves."""
         self._require_sleep()
-        self.core.obey(epoch)
+        self.obey(epoch)
         if self.core.begin_wake(key, self._clock.now()):
             self.feed.notify()
             await self._to_the_end(self._wake_up(key))
 
     def set_kv_budget(self, epoch: int, key: ReplicaKey, kv_budget_bytes: int) -> None:
         """Bound the reservations that are admitted from now on."""
-        self.core.obey(epoch)
+        self.obey(epoch)
         self.core.set_kv_budget(key, kv_budget_bytes)
         self.feed.notify()
 
     def execute(self, epoch: int, attempt: Attempt, request: GenerationRequest) -> AttemptRun:
         """Start an attempt (once per id) and return its run."""
-        self.core.obey(epoch)
+        self.obey(epoch)
         if self.core.admit(attempt):
             run = AttemptRun(attempt.id)
             self._runs[attempt.id] = run
@@ -114,19 +121,19 @@ class NodeAgent:
 
     def reattach(self, epoch: int, attempt_id: str) -> AttemptRun:
         """The run of a known attempt; UnknownAttemptError otherwise."""
-        self.core.obey(epoch)
+        self.obey(epoch)
         return self._runs[self.core.attempts.find(attempt_id).id]
 
     def acknowledge(self, epoch: int, attempt_ids: Iterable[str]) -> None:
         """Forget ended attempts."""
-        self.core.obey(epoch)
+        self.obey(epoch)
         for attempt_id in self.core.acknowledge(attempt_ids):
             del self._runs[attempt_id]
         self.feed.notify()
 
     async def cancel(self, epoch: int, attempt_id: str) -> None:
         """Abort a running attempt in its engine; nothing happens where it has ended."""
-        self.core.obey(epoch)
+        self.obey(epoch)
         if self.core.attempts.was_forgotten(attempt_id):
             return
         run = self._runs.get(attempt_id)

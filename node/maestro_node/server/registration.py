@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, w
 
 from maestro.errors import ConflictError
 from maestro.v1 import fleet_pb2, fleet_pb2_grpc
-from maestro_node.core.node import NodeCore
+from maestro_node.server.agent import NodeAgent
 
 _LOG = logging.getLogger(__name__)
 _HEARTBEATS_PER_TTL = 3
@@ -26,10 +26,10 @@ _CHANNEL_OPTIONS = (
 class Registration:
     """Runs as long as the node does; a scheduler that is away is asked again and again, with jitter."""
 
-    def __init__(self, scheduler_address: str, announcement: fleet_pb2.RegisterNodeRequest, core: NodeCore) -> None:
+    def __init__(self, scheduler_address: str, announcement: fleet_pb2.RegisterNodeRequest, agent: NodeAgent) -> None:
         self._scheduler_address = scheduler_address
         self._announcement = announcement
-        self._core = core
+        self._agent = agent
 
     async def run(self) -> None:
         """Register and keep the lease, until cancelled."""
@@ -53,7 +53,7 @@ class Registration:
     async def _announce(self, fleet: fleet_pb2_grpc.FleetServiceAsyncStub) -> fleet_pb2.RegisterNodeResponse:
         """Announce the node once; the scheduler's epoch is obeyed from then on."""
         lease = await fleet.RegisterNode(self._announcement, timeout=_CALL_TIMEOUT_S)
-        self._core.obey(lease.scheduler_epoch)
+        self._agent.obey(lease.scheduler_epoch)
         return lease
 
     async def _keep(self, fleet: fleet_pb2_grpc.FleetServiceAsyncStub, lease: fleet_pb2.RegisterNodeResponse) -> None:
@@ -67,7 +67,11 @@ class Registration:
         while True:
             await asyncio.sleep(interval_s)
             try:
-                await fleet.Heartbeat(heartbeat, timeout=max(interval_s, 1.0))
+                answer = await fleet.Heartbeat(heartbeat, timeout=max(interval_s, 1.0))
+                self._agent.obey(answer.scheduler_epoch)
+            except ConflictError as error:
+                _LOG.warning("heartbeat: %s", error)
+                return
             except grpc.aio.AioRpcError as error:
                 _LOG.warning("heartbeat: %s %s", error.code().name, error.details())
                 if error.code() in {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND}:

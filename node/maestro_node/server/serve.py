@@ -116,7 +116,7 @@ async def _registered(
     if not scheduler_address:
         yield
         return
-    registration = asyncio.create_task(Registration(scheduler_address, announcement, agent.core).run())
+    registration = asyncio.create_task(Registration(scheduler_address, announcement, agent).run())
     try:
         yield
     finally:

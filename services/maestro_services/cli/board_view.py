@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from maestro.events import Event, StageChanged, StageRestarted, WorkflowChanged
+from maestro.reasons import Reason
 from maestro.status import StageState, StageStatus, WorkflowState, WorkflowStatus
 from maestro_services.cli.board import Board, Phase, StageRow, phase_of
 
@@ -23,18 +24,21 @@ _FRAME_LINES = 6  # title, borders, heading, and the prompt below
 _Cells = tuple[str, ...]
 
 
-def board_table(board: Board, now_s: float, height: int) -> Table:
-    """Return the table of all stages at ``now_s`` (Unix time); ended workflows fold where ``height`` is short.
+def board_table(board: Board, now_s: float, height: int | None) -> Table:
+    """Return the table of all stages at ``now_s`` (Unix time).
 
-    ``height`` is the terminal's, in lines.
+    Where ``height`` (of the terminal, in lines; None: endless) is too short for all, a workflow that has ended is one
+    line, and of the others only stages are shown that could run or do.
     """
-    folded = sum(len(status.stages) for status in board.workflows.values()) + _FRAME_LINES > height
+    lines = sum(len(status.stages) for status in board.workflows.values()) + _FRAME_LINES
+    folded = height is not None and lines > height
     table = Table(*_COLUMNS, title=_headline(board), title_justify="left", expand=False)
     for workflow_id, status in board.workflows.items():
         if folded and status.state is not WorkflowState.ACTIVE:
             table.add_row(*_folded_row(board, status), style="dim")
             continue
-        for index, row in enumerate(board.rows(workflow_id)):
+        rows = (row for row in board.rows(workflow_id) if not folded or _is_of_interest(row.status))
+        for index, row in enumerate(rows):
             title = board.title(workflow_id) if index == 0 else ""
             table.add_row(title, *_cells(row, now_s), style=_STYLES[phase_of(row.status)])
     return table
@@ -52,6 +56,11 @@ def event_line(board: Board, workflow_id: str, event: Event) -> str:
             return f"{title}/{stage_id}: is tried again ({reason})"
         case _:
             return ""
+
+
+def _is_of_interest(stage: StageStatus) -> bool:
+    """Tell whether the stage could run or does."""
+    return not stage.state.final and stage.reason is not Reason.WAITING_FOR_PREDECESSORS
 
 
 def _headline(board: Board) -> str:

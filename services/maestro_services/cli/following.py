@@ -27,31 +27,32 @@ _OnEvent = Callable[[str, "Event"], None]
 async def follow(client: AsyncClient, board: Board, console: Console, *, as_json: bool = False) -> None:
     """Show the board's workflows until all have ended; they are then on the board with their outputs.
 
-    ``as_json`` prints every event as a line of JSON instead.
+    The table begins with what the board shows. Lines, and with ``as_json`` lines of JSON, tell all from the beginning.
     """
     if as_json:
-        await _follow_all(client, board, _print_json)
+        await _follow_all(client, board, _print_json, replay=True)
     elif console.is_terminal:
         async with _live_table(board, console):
-            await _follow_all(client, board, board.apply)
+            await _follow_all(client, board, board.apply, replay=False)
     else:
-        await _follow_all(client, board, _line_printer(board, console))
+        await _follow_all(client, board, _line_printer(board, console), replay=True)
 
 
-async def _follow_all(client: AsyncClient, board: Board, on_event: _OnEvent) -> None:
+async def _follow_all(client: AsyncClient, board: Board, on_event: _OnEvent, *, replay: bool) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             for workflow_id in board.workflows:
-                group.create_task(_follow_one(client, board, workflow_id, on_event))
+                group.create_task(_follow_one(client, board, workflow_id, on_event, replay))
     except* MaestroError as errors:
         raise errors.exceptions[0] from None
 
 
-async def _follow_one(client: AsyncClient, board: Board, workflow_id: str, on_event: _OnEvent) -> None:
-    """Pass on what happens after the state that the board shows, then put up the final one."""
+async def _follow_one(client: AsyncClient, board: Board, workflow_id: str, on_event: _OnEvent, replay: bool) -> None:
+    """Pass on all events, or those after the state that the board shows; then put up the final state."""
     known = board.workflows[workflow_id]
-    if known.state is WorkflowState.ACTIVE:
-        async for event in client.watch(workflow_id, after_sequence=known.sequence, tokens=True):
+    if replay or known.state is WorkflowState.ACTIVE:
+        after_sequence = 0 if replay else known.sequence
+        async for event in client.watch(workflow_id, after_sequence=after_sequence, tokens=True):
             on_event(workflow_id, event)
     board.put(await client.get(workflow_id))
 
@@ -63,12 +64,9 @@ async def _live_table(board: Board, console: Console) -> AsyncIterator[None]:
 
     with Live(console=console, auto_refresh=False) as live:
 
-        def draw() -> None:
-            live.update(board_table(board, time.time(), console.height), refresh=True)
-
         async def keep_drawing() -> None:
             while True:
-                draw()
+                live.update(board_table(board, time.time(), console.height), refresh=True)
                 await asyncio.sleep(_FRAME_S)
 
         drawing = asyncio.create_task(keep_drawing())
@@ -78,7 +76,7 @@ async def _live_table(board: Board, console: Console) -> AsyncIterator[None]:
             drawing.cancel()
             with suppress(asyncio.CancelledError):
                 await drawing
-            draw()
+            live.update(board_table(board, time.time(), height=None))  # drawn in full when the block is left
 
 
 def _line_printer(board: Board, console: Console) -> _OnEvent:

@@ -29,11 +29,11 @@ class Clock:
 
     def __init__(self) -> None:
         """Anchors the clock at the present."""
-        self._offset = time.time() - time.monotonic()
+        self.offset_s = time.time() - time.monotonic()
 
     def now(self) -> float:
         """The present instant."""
-        return self._offset + time.monotonic()
+        return self.offset_s + time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ class Constraints:
             fastest = min((option.duration for option in found.options), default=0)
             rest = found.tail - (fastest if found.external is None else found.external)
             self._model.add(workflow.completion >= stage.end + rest).only_enforce_if(stage.deferred.negated())
-            deferred_end = self._instance.horizon + found.tail + self._data.charge
+            deferred_end = self._data.horizon + found.tail + self._data.charge
             self._model.add(workflow.completion >= deferred_end).only_enforce_if(stage.deferred)
         for stage_without_place in self._instance.stages:
             if stage_without_place.obstacle is not None:

@@ -18,25 +18,33 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class ModelLimits:
-    """``max_candidates`` accelerators per model are considered, and ``max_loads`` loads per pair at most."""
+    """``max_candidates`` accelerators per model are considered, and ``max_loads`` loads per pair at most.
+
+    The model's horizon is at most ``max_stretch`` times the instance's.
+    """
 
     max_candidates: int
     max_loads: int
+    max_stretch: int = 4
 
 
 @dataclass(frozen=True)
 class ModelData:
     """An instance as the model sees it.
 
+    ``horizon`` is the model's own, in ticks: a stage that starts later is deferred. It reaches beyond the instance's
+    as far as the incumbent does, so that the model weighs what its decisions mean for the stages after the plan's end.
     ``stages`` are the positions it plans (LLM and tool stages without an obstacle), ``options`` the options left per
     LLM stage. ``replicas`` lists, per pair, the snapshot's replicas that can serve; ``loads`` how many loads the model
     may begin. Every time lies before ``last``; a residency that ends then stays. ``earliest`` is a lower bound on each
     stage's start. ``charge`` is added to a deferred stage's end for the queue beyond the horizon.
     ``other_plans_bound`` is what every plan costs at least that the model cannot express (infinity if it can express
-    all): the lesser of it and the model's own bound holds for all plans. None where that is not known.
+    all): the lesser of it and the model's own bound holds for all plans. None where that is not known. ``incumbent``
+    is what the schedule that the model was pruned around starts within the model's horizon.
     """
 
     instance: Instance
+    horizon: int
     stages: tuple[int, ...]
     options: Mapping[int, tuple[GridOption, ...]]
     replicas: Mapping[Pair, tuple[int, ...]]
@@ -45,6 +53,7 @@ class ModelData:
     earliest: Mapping[int, int]
     charge: int
     other_plans_bound: float | None
+    incumbent: Schedule
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -60,12 +69,14 @@ class ModelData:
 
     def standstill(self, position: int) -> int:
         """Where a stage's start stands while it is deferred: the earliest its variable allows."""
-        highest = self.last if self.instance.stages[position].external is not None else self.instance.horizon - 1
+        highest = self.last if self.instance.stages[position].external is not None else self.horizon - 1
         return min(self.earliest[position], highest)
 
 
-def prepare(instance: Instance, planned: Schedule, complete: Schedule, limits: ModelLimits) -> ModelData:
-    """Prune the instance around an incumbent, of which everything is kept so that it remains a solution."""
+def prepare(instance: Instance, complete: Schedule, limits: ModelLimits) -> ModelData:
+    """Prune the instance around a complete schedule, of which everything is kept so that it remains a solution."""
+    horizon = _stretched(instance, complete, limits.max_stretch)
+    planned = complete.within(horizon)
     stages = tuple(position for position, stage in enumerate(instance.stages) if stage.obstacle is None)
     candidates, pruned = _candidates(instance, planned, limits.max_candidates)
     closed = closed_accelerators(instance)
@@ -78,21 +89,29 @@ def prepare(instance: Instance, planned: Schedule, complete: Schedule, limits: M
         for position in stages
         if instance.stages[position].external is None
     }
-    loads, uncovered_s = _loads(instance, planned, options, limits.max_loads)
+    loads, uncovered_s = _loads(instance, planned, options, horizon, limits.max_loads)
     swapping = instance.weights.swap * uncovered_s if instance.weights.swap > 0 else 0.0
     others = critical_path_bound(instance) + (swapping if math.isfinite(uncovered_s) else math.inf)
-    charge = _queue_charge(instance, planned, complete)
+    charge = _queue_charge(horizon, planned, complete)
     return ModelData(
         instance=instance,
+        horizon=horizon,
         stages=stages,
         options=options,
         replicas=_replicas(instance),
         loads=loads,
-        last=_last(instance, stages),
+        last=_last(instance, stages, horizon),
         earliest=_earliest(instance, stages),
         charge=charge,
         other_plans_bound=None if pruned or closed or charge else others,
+        incumbent=planned,
     )
+
+
+def _stretched(instance: Instance, complete: Schedule, max_stretch: int) -> int:
+    """A horizon with room for a quarter more than the whole schedule, within the limit."""
+    makespan = max((span.end for span in complete.spans.values()), default=0)
+    return max(instance.horizon, min(max_stretch * instance.horizon, makespan + makespan // 4))
 
 
 def _candidates(instance: Instance, planned: Schedule, limit: int) -> tuple[set[Pair], bool]:
@@ -125,7 +144,11 @@ def _replicas(instance: Instance) -> dict[Pair, tuple[int, ...]]:
 
 
 def _loads(
-    instance: Instance, planned: Schedule, options: Mapping[int, tuple[GridOption, ...]], limit: int
+    instance: Instance,
+    planned: Schedule,
+    options: Mapping[int, tuple[GridOption, ...]],
+    horizon: int,
+    limit: int,
 ) -> tuple[dict[Pair, int], float]:
     """How many loads of each pair the model may begin, and the least load time of a plan that begins more, in seconds.
 
@@ -141,21 +164,21 @@ def _loads(
             continue
         elastic = instance.accelerators[pair[1]].elastic
         between = 0 if elastic else min(ticks for (_, at), ticks in instance.load.items() if at == pair[1])
-        most = (instance.horizon + between) // max(1, load + between)
+        most = (horizon + between) // max(1, load + between)
         found[pair] = max(begun[pair], min(limit, most))
         if found[pair] < most:
             uncovered = min(uncovered, (found[pair] + 1) * load + found[pair] * between)
     return found, uncovered * instance.grid.tick_s
 
 
-def _last(instance: Instance, stages: tuple[int, ...]) -> int:
+def _last(instance: Instance, stages: tuple[int, ...], horizon: int) -> int:
     """A tick by which everything planned has ended."""
     longest = max((option.duration for at in stages for option in instance.stages[at].options), default=0)
     external = sum(instance.stages[at].external or 0 for at in stages)
     replicas = max((max(found.ready, found.busy_until) for found in instance.replicas), default=0)
     running = max((found.end for found in instance.running), default=0)
     release = max((max(instance.stages[at].release) for at in stages), default=0)
-    return max(instance.horizon, release, replicas, running) + longest + external + 1
+    return max(horizon, release, replicas, running) + longest + external + 1
 
 
 def _earliest(instance: Instance, stages: tuple[int, ...]) -> dict[int, int]:
@@ -172,11 +195,7 @@ def _earliest(instance: Instance, stages: tuple[int, ...]) -> dict[int, int]:
     }
 
 
-def _queue_charge(instance: Instance, planned: Schedule, complete: Schedule) -> int:
+def _queue_charge(horizon: int, planned: Schedule, complete: Schedule) -> int:
     """How long the incumbent's deferred stages wait beyond the horizon, on average; 0 if it defers none."""
-    waits = [
-        max(0, span.start - instance.horizon)
-        for position, span in complete.spans.items()
-        if position not in planned.spans
-    ]
+    waits = [max(0, span.start - horizon) for position, span in complete.spans.items() if position not in planned.spans]
     return sum(waits) // len(waits) if waits else 0

@@ -8,18 +8,18 @@ from ortools.sat.python import cp_model
 
 from maestro_solver.cpsat.data import ModelData, Pair
 from maestro_solver.cpsat.variables import CopyVariables, StageVariables, Variables
-from maestro_solver.schedule import Resident, Schedule
+from maestro_solver.schedule import Resident
 
 
 class Hint:
     """Writes one incumbent's values into a model."""
 
-    def __init__(self, data: ModelData, model: cp_model.CpModel, variables: Variables, planned: Schedule) -> None:
+    def __init__(self, data: ModelData, model: cp_model.CpModel, variables: Variables) -> None:
         self._data = data
         self._instance = data.instance
         self._model = model
         self._variables = variables
-        self._planned = planned
+        self._planned = data.incumbent
         self._host_of: dict[int, Resident] = {}
         self._resident_of: dict[tuple[Pair, int], Resident] = {}
 
@@ -123,8 +123,8 @@ class Hint:
                 continue
             span = self._planned.spans.get(at)
             if span is None:
-                charge = self._data.charge if stage.obstacle is None else 0
-                completion = max(completion, self._instance.horizon + stage.tail + charge)
+                starts = self._data.horizon + self._data.charge if stage.obstacle is None else self._instance.horizon
+                completion = max(completion, starts + stage.tail)
             else:
                 fastest = min((option.duration for option in stage.options), default=0)
                 rest = stage.tail - (fastest if stage.external is None else stage.external)

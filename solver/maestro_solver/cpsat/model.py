@@ -33,7 +33,7 @@ class SolverLimits:
 class ModelResult:
     """``status`` is the solver's own; ``schedule`` the best solution, if any.
 
-    ``objective`` and ``bound`` are in the evaluator's unit; both leave out what happens beyond the horizon.
+    ``objective`` and ``bound`` are in the evaluator's unit; both leave out what happens beyond the model's horizon.
     """
 
     status: cp_model.CpSolverStatus
@@ -45,14 +45,14 @@ class ModelResult:
 class ExactModel:
     """The model of one prepared instance."""
 
-    def __init__(self, data: ModelData, incumbent: Schedule) -> None:
-        """Build it, with ``incumbent`` (what starts within the horizon) as its complete hint."""
+    def __init__(self, data: ModelData) -> None:
+        """Build it, with the data's incumbent as its complete hint."""
         self._data = data
         self._model = cp_model.CpModel()
         self._variables = Variables(data, self._model)
         Constraints(data, self._model, self._variables).add_all()
         Objective(data, self._model, self._variables).minimize()
-        Hint(data, self._model, self._variables, incumbent).write()
+        Hint(data, self._model, self._variables).write()
 
     def solve(self, limits: SolverLimits, on_solution: OnSolution | None = None) -> ModelResult:
         """The best solution within the limits."""

@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from maestro_solver.heuristics.profile import StepProfile
 from maestro_solver.instance import NOWHERE, Instance
 
 
 def closed_accelerators(instance: Instance) -> frozenset[int]:
-    """Those whose memory, slots, batch or pool are exceeded by what cannot leave at once.
+    """Those whose memory, slots, batch or pool are exceeded by what is there now.
 
     A limit may have been lowered while stages ran. The model, in which every capacity holds at every instant, would
-    have no solution; it leaves such accelerators as they are.
+    have no solution, or would have to evict at once; it leaves such accelerators as they are.
     """
     return frozenset(_over_memory(instance)) | frozenset(_over_places(instance)) | frozenset(_over_pools(instance))
 
 
 def _over_memory(instance: Instance) -> Iterator[int]:
-    memory = [StepProfile() for _ in instance.accelerators]
+    """Memory as it is held now; what a replica that has drained already holds is free at once."""
+    held: dict[int, int] = defaultdict(int)
     for replica in instance.replicas:
-        memory[replica.accelerator].add(0, max(replica.ready, replica.busy_until), replica.memory)
+        if replica.busy_until > 0 or not replica.draining:
+            held[replica.accelerator] += replica.memory
     for running in instance.running:
-        if running.accelerator != NOWHERE and instance.accelerators[running.accelerator].elastic:
-            memory[running.accelerator].add(0, running.end, running.kv)
+        if running.accelerator != NOWHERE and instance.accelerators[running.accelerator].elastic and running.end > 0:
+            held[running.accelerator] += running.kv
     for position, accelerator in enumerate(instance.accelerators):
-        if max(memory[position].levels) > accelerator.memory:
+        if held[position] > accelerator.memory:
             yield position
 
 

@@ -18,7 +18,7 @@ Value = Callable[[cp_model.LinearExprT], int]
 
 
 def extract(data: ModelData, variables: Variables, value: Value) -> Schedule:
-    """The solution as a schedule of what starts within the horizon."""
+    """The solution as a schedule of what starts within the model's horizon."""
     options: dict[int, GridOption] = {}
     spans: dict[int, Span] = {}
     unplaced: dict[int, Reason] = {

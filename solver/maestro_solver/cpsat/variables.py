@@ -65,6 +65,7 @@ class Variables:
         """Declare them on ``model``."""
         self._data = data
         self._model = model
+        self._open = {accelerator for _, accelerator in data.pairs}
         self.copies = {pair: self._copies(pair) for pair in data.pairs}
         self.leaving = self._leaving()
         self.stages = {position: self._stage(position) for position in data.stages}
@@ -88,14 +89,17 @@ class Variables:
         )
 
     def _continued(self, pair: Pair, position: int) -> CopyVariables:
-        """A replica of the snapshot: it can leave once it is ready and idle, unless it is pinned or draining."""
+        """A replica of the snapshot: it can leave once it is ready and idle.
+
+        A draining one leaves then; one that is pinned, or on an accelerator that the model does not use, stays.
+        """
         model, last = self._model, self._data.last
         replica = self._data.instance.replicas[position]
         idle = max(replica.ready, replica.busy_until)
         lowest, highest = idle, last
         if replica.draining:
             highest = idle
-        elif pair in self._data.instance.pinned:
+        elif pair in self._data.instance.pinned or pair[1] not in self._open:
             lowest = last
         end = model.new_int_var(lowest, highest, f"end of replica {position}")
         resident = model.new_interval_var(0, end, end, f"replica {position}")
@@ -119,7 +123,7 @@ class Variables:
         name = f"load {number} of {pair}"
         load = instance.load[pair]
         present = model.new_bool_var(name)
-        start = model.new_int_var(0, max(0, instance.horizon - load), f"{name} start")
+        start = model.new_int_var(0, max(0, self._data.horizon - load), f"{name} start")
         end = model.new_int_var(last if pair in instance.pinned else 0, last, f"{name} end")
         size = model.new_int_var(0, last, f"{name} size")
         return CopyVariables(
@@ -144,8 +148,8 @@ class Variables:
         if stage.external is not None:
             start = model.new_int_var(earliest, self._data.last, f"start {stage.key}")
             return StageVariables(start, start + stage.external, deferred, (), ())
-        start = model.new_int_var(earliest, instance.horizon - 1, f"start {stage.key}")
-        if self._data.earliest[position] >= instance.horizon:
+        start = model.new_int_var(earliest, self._data.horizon - 1, f"start {stage.key}")
+        if self._data.earliest[position] >= self._data.horizon:
             model.add(deferred == 1)
         options = tuple(self._option(position, option, start) for option in self._data.options[position])
         end = start + sum(found.option.duration * found.chosen for found in options)

@@ -6,8 +6,8 @@ residencies, which a placement may load and evict.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
-from heapq import heapify, heappop, heappush
 
 from maestro.reasons import Reason
 from maestro_solver.heuristics.placement import best_place, commit
@@ -26,9 +26,15 @@ def order_keys(instance: Instance, policy: Policy) -> list[OrderKey]:
     ]
 
 
-def list_schedule(instance: Instance, keys: Sequence[OrderKey], patience: float = 0.0) -> Schedule:
-    """Place every stage that can be placed, however late; ``patience`` as in :func:`placement.best_place`."""
-    builder = ScheduleBuilder(instance, FleetState(instance), patience)
+def list_schedule(
+    instance: Instance, keys: Sequence[OrderKey], patience: float = 0.0, *, batched: bool = False
+) -> Schedule:
+    """Place every stage that can be placed, however late.
+
+    ``patience`` as in :func:`placement.best_place`. ``batched``: stages whose model is there and stays go before those
+    that need a load, so that models take turns in long shifts.
+    """
+    builder = ScheduleBuilder(instance, FleetState(instance), patience, batched=batched)
     builder.place_all(keys)
     return builder.schedule()
 
@@ -36,8 +42,9 @@ def list_schedule(instance: Instance, keys: Sequence[OrderKey], patience: float 
 class ScheduleBuilder:
     """A schedule in the making on top of a state; stages that have a span already are left as they are."""
 
-    def __init__(self, instance: Instance, state: FleetState, patience: float) -> None:
+    def __init__(self, instance: Instance, state: FleetState, patience: float, *, batched: bool = False) -> None:
         self._instance = instance
+        self._batched = batched
         self._state = state
         self._patience = patience
         self._spans: dict[int, Span] = {}
@@ -58,19 +65,27 @@ class ScheduleBuilder:
         waits_for = {
             position: sum(before not in self._spans for before in stages[position].predecessors) for position in left
         }
-        ready = [(keys[position], position) for position in left if waits_for[position] == 0]
-        heapify(ready)
+        ready = sorted((keys[position], position) for position in left if waits_for[position] == 0)
         while ready:
-            _, position = heappop(ready)
+            _, position = ready.pop(self._next(ready))
             self._place(position)
             for after in self._instance.successors[position]:
                 waits_for[after] -= 1
                 if waits_for[after] == 0:
-                    heappush(ready, (keys[after], after))
+                    insort(ready, (keys[after], after))
 
     def schedule(self) -> Schedule:
         """What has been decided so far."""
         return Schedule(self._options, self._spans, self._state.residents(), self._unplaced)
+
+    def _next(self, ready: Sequence[tuple[OrderKey, int]]) -> int:
+        """Which of the ready stages, sorted by key, is placed next."""
+        if self._batched:
+            for at, (_, position) in enumerate(ready):
+                stage = self._instance.stages[position]
+                if not stage.options or any(self._state.stays(option) for option in stage.options):
+                    return at
+        return 0
 
     def _place(self, position: int) -> None:
         stage = self._instance.stages[position]

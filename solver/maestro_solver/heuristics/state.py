@@ -83,6 +83,11 @@ class FleetState:
         within_cluster = limit is None or self.in_use_per_cluster[track.cluster] < limit
         return within_cluster and len(self.in_use) < budget.total
 
+    def stays(self, option: GridOption) -> bool:
+        """Whether a replica for the option is there that nothing is to evict yet."""
+        residents = self.tracks[option.accelerator].residents
+        return any(found.model == option.model and found.usable and found.end >= FOREVER for found in residents)
+
     def run(self, track: AcceleratorTrack, resident: ResidentTrack, option: GridOption, start: int) -> None:
         """Reserve what a stage holds while it runs."""
         end = start + option.duration

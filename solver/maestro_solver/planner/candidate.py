@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from maestro.plan import Plan, PlanSource, Provenance, SolveStatus
+from maestro.reasons import Reason
 from maestro_solver.check import Violation, check
 from maestro_solver.heuristics.continuation import continued
 from maestro_solver.instance import Instance
@@ -29,11 +30,19 @@ class Candidate:
 
 
 def judge(instance: Instance, schedule: Schedule, source: PlanSource, policy: str = "") -> Candidate:
-    """Cut a schedule at the horizon, continue it by the fixed policy, and evaluate it."""
+    """Cut a schedule at the horizon, and evaluate it by the better of two ways to go on from there.
+
+    One is the fixed policy from the plan's last state; the other is the schedule's own, where it places everything.
+    Both can be carried out, so that neither makes the plan look better than it is.
+    """
     planned = schedule.within(instance.horizon)
     complete = continued(instance, planned) if len(planned.spans) < len(instance.stages) else planned
     planned = replace(planned, unplaced={**planned.unplaced, **complete.unplaced})
-    return Candidate(planned, complete, evaluate(instance, complete), source, policy)
+    best = Candidate(planned, complete, evaluate(instance, complete), source, policy)
+    if Reason.DEFERRED_BEYOND_HORIZON in schedule.unplaced.values():
+        return best
+    own = Candidate(planned, schedule, evaluate(instance, schedule), source, policy)
+    return min(best, own, key=lambda candidate: candidate.objective)
 
 
 def as_plan(instance: Instance, candidate: Candidate, provenance: Provenance | None = None) -> Plan:

@@ -71,16 +71,12 @@ class ExactRun:
         started_s = self._clock()
         self._best_objective = incumbent.objective
         try:
-            data = prepare(
-                self._instance,
-                incumbent.planned,
-                incumbent.complete,
-                ModelLimits(self._config.max_candidates, self._config.max_loads),
-            )
+            limits = ModelLimits(self._config.max_candidates, self._config.max_loads)
+            data = prepare(self._instance, incumbent.complete, limits)
             if not self._has_time_for(data):
                 notes = "too little of the limit was left to build the model"
                 return ExactOutcome(None, SolveStatus.UNKNOWN, Reason.SOLVER_TIMED_OUT, notes=notes)
-            model = ExactModel(data, incumbent.planned)
+            model = ExactModel(data)
             built_s = self._clock()
             result = model.solve(self._limits(built_s), self._look_at)
         except Exception as error:  # whatever the solver raises, the portfolio's plan stands

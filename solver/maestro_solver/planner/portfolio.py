@@ -1,8 +1,10 @@
-"""The portfolio: every policy, eager and patient, each a complete plan."""
+"""The portfolio: every policy, placed in several manners, each a complete plan."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
+from typing import NamedTuple
 
 from maestro.plan import PlanSource
 from maestro_solver.heuristics.list_scheduler import list_schedule, order_keys
@@ -10,21 +12,27 @@ from maestro_solver.heuristics.policies import POLICIES
 from maestro_solver.instance import Instance
 from maestro_solver.planner.candidate import Candidate, judge
 
-PATIENCE = {"": 0.0, "+patient": 1.0}
-"""How many load times a stage rather waits than has a model loaded, by the suffix of the member's name."""
+
+class Manner(NamedTuple):
+    """How the list scheduler places a policy's order; ``suffix`` ends the member's name."""
+
+    suffix: str
+    patience: float
+    batched: bool
 
 
-def members() -> Iterator[tuple[str, str, float]]:
-    """Name, policy and patience of every member, in the order they are tried."""
-    for suffix, patience in PATIENCE.items():
-        for policy in POLICIES:
-            yield policy + suffix, policy, patience
+MANNERS = (
+    Manner("", 0.0, batched=False),
+    Manner("+batched", 1.0, batched=True),
+    Manner("+patient", 1.0, batched=False),
+)
 
 
 def run_portfolio(instance: Instance, is_over: Callable[[], bool]) -> Iterator[Candidate]:
     """The members' candidates one by one, at least one, until ``is_over`` says so."""
-    for name, policy, patience in members():
-        schedule = list_schedule(instance, order_keys(instance, POLICIES[policy]), patience)
-        yield judge(instance, schedule, PlanSource.PORTFOLIO, name)
+    for manner, policy in product(MANNERS, POLICIES.values()):
+        keys = order_keys(instance, policy)
+        schedule = list_schedule(instance, keys, manner.patience, batched=manner.batched)
+        yield judge(instance, schedule, PlanSource.PORTFOLIO, policy.name + manner.suffix)
         if is_over():
             return

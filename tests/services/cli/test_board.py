@@ -36,7 +36,7 @@ def board() -> Board:
     return found
 
 
-def shown(board: Board, height: int = 50) -> str:
+def shown(board: Board, height: int | None = None) -> str:
     console = Console(width=160, record=True, file=None, markup=False)
     with console.capture() as capture:
         console.print(board_table(board, 102.0, height))
@@ -96,6 +96,16 @@ def test_ended_workflows_fold_where_the_terminal_is_short(board: Board) -> None:
     board.put(ended, "second")
     assert "succeeded in 51.0 s, deadline met" in shown(board, height=8)
     assert "succeeded in" not in shown(board, height=50)
+
+
+def test_stages_that_cannot_run_yet_give_way_where_the_terminal_is_short(board: Board) -> None:
+    """Tests that a short terminal shows what runs or could, and a long one shows all."""
+    blocked = replace(WAITING, id="final", reason=Reason.WAITING_FOR_PREDECESSORS)
+    board.put(replace(ACTIVE, stages=(DONE, replace(RUNNING, id="middle"), blocked)))
+    assert "final" not in shown(board, height=5)
+    assert "draft" not in shown(board, height=5)
+    assert "middle" in shown(board, height=5)
+    assert all(stage in shown(board) for stage in ("draft", "middle", "final"))
 
 
 def test_lines_name_workflow_stage_and_reason(board: Board) -> None:

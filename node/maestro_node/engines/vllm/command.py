@@ -8,9 +8,7 @@ from pathlib import Path
 from maestro.errors import InvalidInputError
 from maestro_node.config import EngineSettings, ModelSource
 from maestro_node.engines.interface import ReplicaLaunch
-
-MAX_SOCKET_PATH_BYTES = 107
-"""A unix socket's path has 108 bytes in Linux, the closing zero included."""
+from maestro_node.engines.replica_records import ReplicaRecord
 
 _SERVER_MODULE = "vllm.entrypoints.openai.api_server"
 _NOT_INHERITED = frozenset(
@@ -51,16 +49,17 @@ def server_arguments(
 
 
 def server_environment(
-    inherited: Mapping[str, str], settings: EngineSettings, launch: ReplicaLaunch, marker: str
+    inherited: Mapping[str, str], settings: EngineSettings, launch: ReplicaLaunch, record: ReplicaRecord
 ) -> dict[str, str]:
     """The server's environment: the agent's own, less what would steer vLLM by accident, plus what the replica needs.
 
     The engine is bound to the accelerator's cores, or sees only the accelerator's GPU. It never asks a hub for
-    anything, reports no usage statistics, and its processes talk to each other over loopback.
+    anything, reports no usage statistics, and its processes talk to each other over loopback and over sockets in the
+    replica's own folder, which would otherwise lie in the open in /tmp and stay there.
     """
     environment = {name: value for name, value in inherited.items() if name not in _NOT_INHERITED}
-    marker_name, _, marker_value = marker.partition("=")
-    environment[marker_name] = marker_value
+    marker_name, _, marker_value = record.marker.partition("=")
+    environment |= {marker_name: marker_value, "TMPDIR": record.folder, "VLLM_RPC_BASE_PATH": record.folder}
     environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": "127.0.0.1"}
     if launch.accelerator.cpu_cores:
         environment["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(str(core) for core in launch.accelerator.cpu_cores)
@@ -76,7 +75,7 @@ def supports_sleep(settings: EngineSettings, launch: ReplicaLaunch) -> bool:
     return settings.enable_sleep and not launch.accelerator.cpu_cores
 
 
-def check_launch(source: ModelSource | None, launch: ReplicaLaunch, socket: Path) -> ModelSource:
+def check_launch(source: ModelSource | None, launch: ReplicaLaunch) -> ModelSource:
     """The model's source, where vLLM can be started with it; InvalidInputError names what is wrong otherwise."""
     if source is None:
         raise InvalidInputError(
@@ -93,13 +92,6 @@ def check_launch(source: ModelSource | None, launch: ReplicaLaunch, socket: Path
             remedy="import the model first: maestro model import SOURCE DEST",
         )
     _check_pool(launch)
-    if len(str(socket).encode()) > MAX_SOCKET_PATH_BYTES:
-        raise InvalidInputError(
-            "engine.runtime_dir",
-            f"makes socket paths longer than {MAX_SOCKET_PATH_BYTES} bytes",
-            value=str(socket),
-            remedy="use a shorter folder",
-        )
     return source
 
 

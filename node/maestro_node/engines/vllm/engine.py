@@ -24,7 +24,7 @@ from maestro_node.engines.interface import (
 from maestro_node.engines.vllm.client import VllmClient
 from maestro_node.engines.vllm.command import check_launch, server_arguments, server_environment, supports_sleep
 from maestro_node.engines.vllm.process import ServerProcess, make_record, reap_leftovers, start_server
-from maestro_node.engines.vllm.runtime_folder import RuntimeFolder
+from maestro_node.engines.vllm.runtime_folder import RuntimeFolder, make_replica_folder
 
 _LOG = logging.getLogger(__name__)
 _HEALTH_INTERVAL_S = 0.2
@@ -139,16 +139,13 @@ class VllmEngine:
 
     async def start(self, launch: ReplicaLaunch) -> VllmReplica:
         """Start a server; see the interface."""
-        record = make_record(launch, self._settings)
-        source = check_launch(self._sources.get(launch.model.name), launch, Path(record.socket))
-        process = await start_server(
-            record,
-            self._settings,
-            server_arguments(self._settings, source, launch, Path(record.socket)),
-            server_environment(os.environ, self._settings, launch, record.marker),
-        )
+        source = check_launch(self._sources.get(launch.model.name), launch)
+        record = make_record(launch, self._settings, make_replica_folder())
+        arguments = server_arguments(self._settings, source, launch, record.socket)
+        environment = server_environment(os.environ, self._settings, launch, record)
+        process = await start_server(record, self._settings, arguments, environment)
         _LOG.info("starting %s on %s, log in %s", launch.model.name, launch.accelerator.name, record.log)
-        client = VllmClient(Path(record.socket), source.served_name)
+        client = VllmClient(record.socket, source.served_name)
         return VllmReplica(process, client, self._settings, can_sleep=supports_sleep(self._settings, launch))
 
     async def close(self) -> None:

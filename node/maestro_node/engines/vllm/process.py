@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -59,8 +60,8 @@ class ServerProcess:
         return f": {errors[-1]}" if errors else ""
 
 
-def make_record(launch: ReplicaLaunch, settings: EngineSettings) -> ReplicaRecord:
-    """What is known of a replica before it is started; ids are short, as socket paths are."""
+def make_record(launch: ReplicaLaunch, settings: EngineSettings, folder: Path) -> ReplicaRecord:
+    """What is known of a replica before it is started; ``folder`` is its own."""
     name = f"{launch.accelerator.name}/{launch.model.name}/{launch.generation}"
     # The folder is part of the name, so that no other agent's replica bears the same marker.
     record_id = hashlib.sha256(f"{settings.runtime_dir.absolute()}|{name}".encode()).hexdigest()[:12]
@@ -72,7 +73,7 @@ def make_record(launch: ReplicaLaunch, settings: EngineSettings) -> ReplicaRecor
         uid=os.getuid(),
         boot_id=boot_id(),
         marker=f"{_MARKER_NAME}={record_id}",
-        socket=str(settings.runtime_dir.absolute() / f"{record_id}.sock"),
+        folder=str(folder),
         log=str(settings.log_dir.absolute() / f"{name.replace('/', '-')}.log"),
         kv_pool_bytes=launch.kv_pool_bytes,
     )
@@ -89,7 +90,7 @@ async def start_server(
     runtime_dir = settings.runtime_dir
     write_record(runtime_dir, record)
     try:
-        with _fresh_files(record) as log:
+        with _open_log(record) as log:
             process = await asyncio.create_subprocess_exec(
                 *arguments,
                 env=dict(environment),
@@ -100,7 +101,7 @@ async def start_server(
                 start_new_session=True,
             )
     except OSError as error:
-        remove_record(runtime_dir, record)
+        _clean_up(runtime_dir, record)
         raise EngineError(Reason.LOAD_FAILED, f"cannot start {arguments[0]}: {error}", retryable=False) from error
     with suppress(ProcessLookupError):
         os.setpriority(os.PRIO_PGRP, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + settings.nice)
@@ -125,13 +126,12 @@ async def reap_leftovers(runtime_dir: Path, grace_s: float) -> None:
         _clean_up(runtime_dir, record)
 
 
-def _fresh_files(record: ReplicaRecord) -> BinaryIO:
-    """Make way for the socket and open the log for appending."""
-    Path(record.socket).unlink(missing_ok=True)
+def _open_log(record: ReplicaRecord) -> BinaryIO:
+    """Open the replica's log for appending."""
     return Path(record.log).open("ab")
 
 
 def _clean_up(runtime_dir: Path, record: ReplicaRecord) -> None:
     """Remove what a stopped replica leaves on disk."""
-    Path(record.socket).unlink(missing_ok=True)
+    shutil.rmtree(record.folder, ignore_errors=True)
     remove_record(runtime_dir, record)

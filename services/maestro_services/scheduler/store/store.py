@@ -33,7 +33,7 @@ class StoredWorkflow:
 
 
 class Store:
-    """SQLite in WAL mode. Writes go through :meth:`write`; reads may come from any one other thread at a time."""
+    """SQLite in WAL mode. Writes go through :meth:`write`, in one thread; reads may come from any thread at any time."""
 
     def __init__(self, path: Path, *, synchronous: str, failed: Callable[[BaseException], None]) -> None:
         """Opens (and where needed creates or migrates) the database.
@@ -48,12 +48,10 @@ class Store:
         event.listen(self._engine, "connect", _pragmas(synchronous))
         _migrate(self._engine.connect())
         self._writer = Writer(self._engine, failed)
-        self._reader = self._engine.connect()
 
     def close(self) -> None:
         """Writes what is queued and lets go of the file."""
         self._writer.close()
-        self._reader.close()
         self._engine.dispose()
         self._lock.close()
 
@@ -73,33 +71,33 @@ class Store:
 
     def fact(self, name: str) -> bytes | None:
         """The named fact, if it was ever written."""
-        with self._reader.begin():
-            value = self._reader.scalar(select(facts.c.value).where(facts.c.name == name))
+        with self._engine.connect() as reader:
+            value = reader.scalar(select(facts.c.value).where(facts.c.name == name))
         return bytes(value) if value is not None else None
 
     def last_sequence(self) -> int:
         """The largest sequence number in use; 0 in an empty store."""
-        with self._reader.begin():
-            return self._reader.scalar(select(func.max(transitions.c.sequence))) or 0
+        with self._engine.connect() as reader:
+            return reader.scalar(select(func.max(transitions.c.sequence))) or 0
 
     def active(self) -> list[StoredWorkflow]:
         """Every workflow that has not ended, oldest first."""
-        with self._reader.begin():
-            rows = self._reader.execute(
+        with self._engine.connect() as reader:
+            rows = reader.execute(
                 select(workflows).where(workflows.c.state == WorkflowState.ACTIVE).order_by(workflows.c.number)
             ).all()
-            return [self._whole(row) for row in rows]
+            return [_whole(reader, row) for row in rows]
 
     def workflow(self, workflow_id: str) -> StoredWorkflow | None:
         """One workflow, ended or not."""
-        with self._reader.begin():
-            row = self._reader.execute(select(workflows).where(workflows.c.id == workflow_id)).one_or_none()
-            return self._whole(row) if row is not None else None
+        with self._engine.connect() as reader:
+            row = reader.execute(select(workflows).where(workflows.c.id == workflow_id)).one_or_none()
+            return _whole(reader, row) if row is not None else None
 
     def by_key(self, tenant: str, idempotency_key: str) -> tuple[str, str] | None:
         """The id and payload hash of the workflow that was accepted under an idempotency key."""
-        with self._reader.begin():
-            row = self._reader.execute(
+        with self._engine.connect() as reader:
+            row = reader.execute(
                 select(workflows.c.id, workflows.c.payload_hash).where(
                     workflows.c.tenant == tenant, workflows.c.idempotency_key == idempotency_key
                 )
@@ -108,8 +106,8 @@ class Store:
 
     def events(self, workflow_id: str, after: int) -> list[scheduler_pb2.WatchWorkflowResponse]:
         """A workflow's events with a larger sequence number, in order."""
-        with self._reader.begin():
-            rows = self._reader.execute(
+        with self._engine.connect() as reader:
+            rows = reader.execute(
                 select(transitions.c.event)
                 .where(transitions.c.workflow_id == workflow_id, transitions.c.sequence > after)
                 .order_by(transitions.c.sequence)
@@ -127,24 +125,25 @@ class Store:
             query = query.where(workflows.c.tenant == tenant)
         if state is not None:
             query = query.where(workflows.c.state == state)
-        with self._reader.begin():
-            rows = self._reader.execute(query).all()
+        with self._engine.connect() as reader:
+            rows = reader.execute(query).all()
         return [(row.number, workflow_pb2.WorkflowStatus.FromString(row.status)) for row in rows]
 
-    def _whole(self, row: Any) -> StoredWorkflow:
-        stages: dict[str, workflow_pb2.StageStatus] = {}
-        events = self._reader.execute(
-            select(transitions.c.event).where(transitions.c.workflow_id == row.id).order_by(transitions.c.sequence)
-        ).all()
-        sequence = row.number
-        for recorded in events:
-            message = scheduler_pb2.WatchWorkflowResponse.FromString(recorded.event)
-            sequence = message.sequence
-            if message.HasField("stage"):
-                stages[message.stage.id] = message.stage
-        status = workflow_pb2.WorkflowStatus.FromString(row.status)
-        status.sequence = sequence
-        return StoredWorkflow(row.payload, status, stages)
+
+def _whole(reader: Connection, row: Any) -> StoredWorkflow:
+    stages: dict[str, workflow_pb2.StageStatus] = {}
+    events = reader.execute(
+        select(transitions.c.event).where(transitions.c.workflow_id == row.id).order_by(transitions.c.sequence)
+    ).all()
+    sequence = row.number
+    for recorded in events:
+        message = scheduler_pb2.WatchWorkflowResponse.FromString(recorded.event)
+        sequence = message.sequence
+        if message.HasField("stage"):
+            stages[message.stage.id] = message.stage
+    status = workflow_pb2.WorkflowStatus.FromString(row.status)
+    status.sequence = sequence
+    return StoredWorkflow(row.payload, status, stages)
 
 
 def _exclusive_lock(path: Path) -> TextIOWrapper:
