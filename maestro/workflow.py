@@ -123,7 +123,7 @@ class WorkflowSpec:
 
     @cached_property
     def topological_order(self) -> tuple[str, ...]:
-        """The stage ids, predecessors first; of stages that could stand in either order the one submitted first leads."""
+        """The stage ids, predecessors first; stages without predecessors lead in the order they were submitted."""
         missing = {stage.id: len(stage.after) for stage in self.stages}
         order = [stage.id for stage in self.stages if not stage.after]
         for stage_id in order:  # the list grows while it is walked: a queue

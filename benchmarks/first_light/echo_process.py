@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import uvloop
 
 from maestro.v1 import scheduler_pb2, scheduler_pb2_grpc
 
@@ -63,4 +64,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

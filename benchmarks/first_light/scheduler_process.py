@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import uvloop
+
 from maestro.scenario import load
 from maestro_services.scheduler.serve import Scheduler
 from maestro_services.scheduler.settings import settings_of
@@ -32,4 +34,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

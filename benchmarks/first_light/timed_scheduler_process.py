@@ -8,6 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
+
 from maestro.scenario import load
 from maestro_services.scheduler import dispatch
 from maestro_services.scheduler.serve import Scheduler
@@ -29,4 +31,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maestro_solver.instance import GridStage, Instance
+from maestro_solver.instance import GridStage, GridWorkflow, Instance
 
 
 def critical_path_bound(instance: Instance) -> float:
@@ -11,13 +11,22 @@ def critical_path_bound(instance: Instance) -> float:
     A workflow ends no sooner than its longest path, every stage at its fastest and started when its predecessors have
     ended and a replica of its model can be ready; queueing, batches, memory and the budget are left out.
     """
-    weights = instance.weights
-    bound = weights.gpu * sum(accelerator.forced for accelerator in instance.accelerators)
+    bound = instance.weights.gpu * sum(accelerator.forced for accelerator in instance.accelerators)
     for workflow, completion in zip(instance.workflows, _earliest_completions(instance), strict=True):
-        over_s = instance.grid.seconds(max(0, completion - workflow.deadline))
-        cost = weights.late * (over_s > 0) + weights.tardy * min(over_s, weights.tardy_cap_s)
-        bound += workflow.weight * (cost + weights.latency * instance.grid.seconds(completion))
+        bound += _workflow_cost(instance, workflow, completion)
     return bound
+
+
+def overrun_bound(instance: Instance, tick: int) -> float:
+    """A value that no plan on this grid can go below in which some stage starts at ``tick`` or later.
+
+    Then some workflow with waiting stages ends later than ``tick``; it is taken to be the one that costs least.
+    """
+    extras = [
+        _workflow_cost(instance, workflow, max(completion, tick)) - _workflow_cost(instance, workflow, completion)
+        for workflow, completion in zip(instance.workflows, _earliest_completions(instance), strict=True)
+    ]
+    return critical_path_bound(instance) + min(extras, default=0.0)
 
 
 def earliest_ends(instance: Instance) -> dict[int, int]:
@@ -36,6 +45,14 @@ def earliest_ends(instance: Instance) -> dict[int, int]:
             if left[successor] == 0:
                 stack.append(successor)
     return ends
+
+
+def _workflow_cost(instance: Instance, workflow: GridWorkflow, completion: int) -> float:
+    """What a workflow costs that ends at a tick."""
+    weights = instance.weights
+    over_s = instance.grid.seconds(max(0, completion - workflow.deadline))
+    cost = weights.late * (over_s > 0) + weights.tardy * min(over_s, weights.tardy_cap_s)
+    return workflow.weight * (cost + weights.latency * instance.grid.seconds(completion))
 
 
 def _earliest_end(instance: Instance, stage: GridStage, after: int, ready: dict[tuple[int, int], int]) -> int:

@@ -101,7 +101,7 @@ def main() -> None:
     for number in itertools.count():
         started = time.monotonic()
         with Path(output).open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in sample(prefix))
+            file.writelines(json.dumps(line) + "\n" for line in sample(prefix, number))
         time.sleep(max(0.0, 1.0 - (time.monotonic() - started)))
 
 

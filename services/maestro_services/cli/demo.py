@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maestro.errors import DeadlineExceededError, MaestroError
+from maestro.status import StageState, WorkflowState
 from maestro_services.cli.output import JsonOption, console, emit_json, notices
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from maestro.client import AsyncClient
-    from maestro.status import WorkflowStatus
+    from maestro.status import StageStatus, WorkflowStatus
     from maestro.workflow import WorkflowSpec
     from maestro_services.cli.board import Board
     from maestro_services.cli.demo_process import Remains
@@ -87,8 +88,6 @@ async def _run_workflows(
 
 async def _cancel_leftovers(client: AsyncClient) -> None:
     """End what an earlier demo that was killed has left in the store: it would compete with this one."""
-    from maestro.status import WorkflowState
-
     async for workflow in client.list(state=WorkflowState.ACTIVE):
         if workflow.labels.items() >= _LABEL.items():
             await client.cancel(workflow.id)
@@ -134,10 +133,17 @@ def _print_results(
         for stage in status.stages:
             if not spec.successors[stage.id]:
                 printer.rule(f"{title}: {stage.id} ({stage.role})", align="left")
-                printer.print(stage.output.strip() or f"{stage.state}: {stage.reason} {stage.detail}", soft_wrap=True)
+                printer.print(_ending(stage), soft_wrap=True)
     printer.rule("summary", align="left")
     for line in summary_lines(summary):
         printer.print(line, soft_wrap=True)
+
+
+def _ending(stage: StageStatus) -> str:
+    """Return the stage's output, or why there is none."""
+    if stage.state is StageState.SUCCEEDED:
+        return stage.output.strip() or "(the model ended without a word)"
+    return f"{stage.state}: {stage.reason} {stage.detail}"
 
 
 def _ensure_success(summary: RunSummary, remains: Remains) -> None:

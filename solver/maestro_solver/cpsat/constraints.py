@@ -44,6 +44,8 @@ class Constraints:
     def _plan_each_stage_once(self) -> None:
         """A stage runs as one of its options, or is deferred; a tool stage only if a predecessor is."""
         for position, stage in self._variables.stages.items():
+            if self._data.must_place:
+                self._model.add(stage.deferred == 0)
             if self._instance.stages[position].external is None:
                 self._model.add_exactly_one(stage.deferred, *(option.chosen for option in stage.options))
                 standstill = self._data.standstill(position)

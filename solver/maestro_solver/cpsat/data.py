@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from maestro_solver.bounds import critical_path_bound, earliest_ends
+from maestro_solver.bounds import critical_path_bound, earliest_ends, overrun_bound
 from maestro_solver.cpsat.overfull import closed_accelerators
 from maestro_solver.instance import GridOption, Instance
 from maestro_solver.schedule import Schedule
@@ -37,10 +37,12 @@ class ModelData:
     ``stages`` are the positions it plans (LLM and tool stages without an obstacle), ``options`` the options left per
     LLM stage. ``replicas`` lists, per pair, the snapshot's replicas that can serve; ``loads`` how many loads the model
     may begin. Every time lies before ``last``; a residency that ends then stays. ``earliest`` is a lower bound on each
-    stage's start. ``charge`` is added to a deferred stage's end for the queue beyond the horizon.
-    ``other_plans_bound`` is what every plan costs at least that the model cannot express (infinity if it can express
-    all): the lesser of it and the model's own bound holds for all plans. None where that is not known. ``incumbent``
-    is what the schedule that the model was pruned around starts within the model's horizon.
+    stage's start. ``charge`` is added to a deferred stage's end for the queue beyond the horizon. ``must_place``: no
+    stage may be deferred, since what lies beyond the model's horizon would look cheaper than it is. ``incumbent`` is what the
+    schedule that the model was pruned around starts within the model's horizon.
+
+    ``unexpressed_bound`` and ``deferring_bound`` are what the plans cost at least that the model cannot express: those
+    with more loads, and where none may be deferred those that defer (infinity: there are none; None: not known).
     """
 
     instance: Instance
@@ -52,7 +54,9 @@ class ModelData:
     last: int
     earliest: Mapping[int, int]
     charge: int
-    other_plans_bound: float | None
+    must_place: bool
+    unexpressed_bound: float | None
+    deferring_bound: float
     incumbent: Schedule
 
     @property
@@ -60,6 +64,16 @@ class ModelData:
         """All pairs that some stage may use."""
         found = {(option.model, option.accelerator) for options in self.options.values() for option in options}
         return tuple(sorted(found))
+
+    @property
+    def other_plans_bound(self) -> float | None:
+        """The lesser of it and the bound of the model itself holds for all plans; None where that is not known."""
+        return None if self.unexpressed_bound is None else min(self.unexpressed_bound, self.deferring_bound)
+
+    def deferring(self, incumbent: Schedule) -> ModelData:
+        """The same with deferral allowed: a relaxation of all plans that the model can express."""
+        planned = _planned(self.instance, incumbent, self.horizon)
+        return replace(self, must_place=False, deferring_bound=math.inf, incumbent=planned)
 
     @property
     def size(self) -> int:
@@ -76,7 +90,7 @@ class ModelData:
 def prepare(instance: Instance, complete: Schedule, limits: ModelLimits) -> ModelData:
     """Prune the instance around a complete schedule, of which everything is kept so that it remains a solution."""
     horizon = _stretched(instance, complete, limits.max_stretch)
-    planned = complete.within(horizon)
+    planned = _planned(instance, complete, horizon)
     stages = tuple(position for position, stage in enumerate(instance.stages) if stage.obstacle is None)
     candidates, pruned = _candidates(instance, planned, limits.max_candidates)
     closed = closed_accelerators(instance)
@@ -90,8 +104,9 @@ def prepare(instance: Instance, complete: Schedule, limits: ModelLimits) -> Mode
         if instance.stages[position].external is None
     }
     loads, uncovered_s = _loads(instance, planned, options, horizon, limits.max_loads)
-    swapping = instance.weights.swap * uncovered_s if instance.weights.swap > 0 else 0.0
-    others = critical_path_bound(instance) + (swapping if math.isfinite(uncovered_s) else math.inf)
+    must_place = all(position in planned.spans for position in stages)
+    more_loads = math.inf if uncovered_s is None else instance.weights.swap * uncovered_s
+    more_loads_bound = critical_path_bound(instance) + more_loads
     charge = _queue_charge(horizon, planned, complete)
     return ModelData(
         instance=instance,
@@ -103,9 +118,22 @@ def prepare(instance: Instance, complete: Schedule, limits: ModelLimits) -> Mode
         last=_last(instance, stages, horizon),
         earliest=_earliest(instance, stages),
         charge=charge,
-        other_plans_bound=None if pruned or closed or charge else others,
+        must_place=must_place,
+        unexpressed_bound=None if pruned or closed or charge else more_loads_bound,
+        deferring_bound=overrun_bound(instance, horizon) if must_place else math.inf,
         incumbent=planned,
     )
+
+
+def _planned(instance: Instance, complete: Schedule, horizon: int) -> Schedule:
+    """What starts before the horizon, and the tool stages behind it, which the model defers only with others."""
+    planned = complete.within(horizon)
+    spans = dict(planned.spans)
+    for position, span in sorted(complete.spans.items(), key=lambda entry: entry[1]):
+        stage = instance.stages[position]
+        if stage.external is not None and all(before in spans for before in stage.predecessors):
+            spans[position] = span
+    return replace(planned, spans=spans)
 
 
 def _stretched(instance: Instance, complete: Schedule, max_stretch: int) -> int:
@@ -149,14 +177,15 @@ def _loads(
     options: Mapping[int, tuple[GridOption, ...]],
     horizon: int,
     limit: int,
-) -> tuple[dict[Pair, int], float]:
+) -> tuple[dict[Pair, int], float | None]:
     """How many loads of each pair the model may begin, and the least load time of a plan that begins more, in seconds.
 
+    The second is None where no plan can begin more within the horizon.
     Loads of a node share its link. With fixed pools a model is loaded again only after another was loaded in its
     place, so that k loads of one pair come with k - 1 others.
     """
     found: dict[Pair, int] = {}
-    uncovered = math.inf
+    uncovered: list[int] = []
     begun = Counter((each.model, each.accelerator) for each in planned.residents if each.replica is None)
     for pair in {(option.model, option.accelerator) for offered in options.values() for option in offered}:
         load = instance.load.get(pair)
@@ -167,8 +196,8 @@ def _loads(
         most = (horizon + between) // max(1, load + between)
         found[pair] = max(begun[pair], min(limit, most))
         if found[pair] < most:
-            uncovered = min(uncovered, (found[pair] + 1) * load + found[pair] * between)
-    return found, uncovered * instance.grid.tick_s
+            uncovered.append((found[pair] + 1) * load + found[pair] * between)
+    return found, instance.grid.seconds(min(uncovered)) if uncovered else None
 
 
 def _last(instance: Instance, stages: tuple[int, ...], horizon: int) -> int:

@@ -63,41 +63,69 @@ class ExactRun:
         self._announce = announce
         self._best: Candidate | None = None
         self._best_objective = 0.0
+        self._bound: float | None = None
+        self._fallback: Reason | None = None
+        self._notes: list[str] = []
+        self._build_s = 0.0
+        self._solve_s = 0.0
         self._rejected = 0
         self._looked_at_s = float("-inf")
 
     def outcome(self, incumbent: Candidate) -> ExactOutcome:
         """Build, solve, and judge. Never raises: a failure of the solver is an outcome too."""
-        started_s = self._clock()
         self._best_objective = incumbent.objective
         try:
-            limits = ModelLimits(self._config.max_candidates, self._config.max_loads)
-            data = prepare(self._instance, incumbent.complete, limits)
-            if not self._has_time_for(data):
-                notes = "too little of the limit was left to build the model"
-                return ExactOutcome(None, SolveStatus.UNKNOWN, Reason.SOLVER_TIMED_OUT, notes=notes)
-            model = ExactModel(data)
-            built_s = self._clock()
-            result = model.solve(self._limits(built_s), self._look_at)
+            self._run(incumbent)
         except Exception as error:  # whatever the solver raises, the portfolio's plan stands
-            return ExactOutcome(
-                None, SolveStatus.UNKNOWN, Reason.SOLVER_RAISED, notes=f"{type(error).__name__}: {error}"
-            )
+            self._fallback = Reason.SOLVER_RAISED
+            self._notes.append(f"{type(error).__name__}: {error}")
+        if self._best is None and self._rejected:
+            self._fallback = Reason.PLAN_REJECTED_BY_CHECKER
+        return ExactOutcome(
+            candidate=self._best,
+            status=SolveStatus.UNKNOWN if self._best is None else SolveStatus.FEASIBLE,
+            fallback=self._fallback,
+            bound=self._bound,
+            build_s=self._build_s,
+            solve_s=self._solve_s,
+            notes="; ".join(self._notes),
+        )
+
+    def _run(self, incumbent: Candidate) -> None:
+        """The model that places everything; where it is solved in time, the relaxation that completes the proof."""
+        limits = ModelLimits(self._config.max_candidates, self._config.max_loads)
+        data = prepare(self._instance, incumbent.complete, limits)
+        if not self._has_time_for(data):
+            self._fallback = Reason.SOLVER_TIMED_OUT
+            self._notes.append("too little of the limit was left to build the model")
+            return
+        result = self._solve(data)
+        self._fallback = _NO_ANSWER.get(result.status)
+        if data.other_plans_bound is None:
+            self._notes.append("the model leaves plans out or charges for a queue: its bound is not used")
+        if self._best is not None and self._is_proof_missing(data, result, self._best) and self._has_time_for(data):
+            self._solve(data.deferring(self._best.complete))
+
+    def _solve(self, data: ModelData) -> ModelResult:
+        """Build and solve one model; keep its best solution and the bound it proves."""
+        started_s = self._clock()
+        model = ExactModel(data)
+        built_s = self._clock()
+        result = model.solve(self._limits(built_s), self._look_at)
+        self._build_s += built_s - started_s
+        self._solve_s += self._clock() - built_s
         if result.schedule is not None:
             self._consider(result.schedule)
         others = data.other_plans_bound
-        bound = None if others is None else min(result.bound, others)
-        notes = "the model leaves plans out or charges for a queue: its bound is not used" if others is None else ""
-        return self._outcome(result, bound, built_s - started_s, self._clock() - built_s, notes)
+        if others is not None:
+            self._bound = max(self._bound or 0.0, min(result.bound, others))
+        return result
 
-    def _outcome(
-        self, result: ModelResult, bound: float | None, build_s: float, solve_s: float, notes: str
-    ) -> ExactOutcome:
-        fallback = _NO_ANSWER.get(result.status)
-        if self._best is None and self._rejected:
-            fallback = Reason.PLAN_REJECTED_BY_CHECKER
-        status = SolveStatus.UNKNOWN if self._best is None else SolveStatus.FEASIBLE
-        return ExactOutcome(self._best, status, fallback, bound, build_s, solve_s, notes)
+    def _is_proof_missing(self, data: ModelData, result: ModelResult, best: Candidate) -> bool:
+        """Whether only plans that defer stand between the solution and the proof that it is optimal."""
+        if data.unexpressed_bound is None or result.status != cp_model.OPTIMAL:
+            return False
+        return data.deferring_bound < best.objective <= data.unexpressed_bound
 
     def _has_time_for(self, data: ModelData) -> bool:
         """Whether the model would be built before the limit is over."""

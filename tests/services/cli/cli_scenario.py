@@ -24,7 +24,7 @@ def write_scenario(folder: Path) -> Path:
     changes = {
         r"\bkind: vllm": "kind: simulated",
         r"\bengine: vllm": "engine: simulated",
-        r"\bstart: 40 s": "start: 0.2 s",
+        r"\bstart: [\d.]+ s": "start: 0.2 s",
         r"\bdecode_tokens_per_s: \d+": "decode_tokens_per_s: 2000",
         r"\bprefill_tokens_per_s: \d+": "prefill_tokens_per_s: 20000",
         r"path: \.\./\.models": f"path: {folder}/models",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from core_driver import Driver, core_config, ready
 from service_world import GIB, call, diamond, fleet, node
 
@@ -15,6 +16,7 @@ from maestro.status import StageState
 from maestro.workflow import WorkflowSpec
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
+from maestro_services.scheduler.core import planning
 from maestro_services.scheduler.core.backfill import Candidate, Claim, may_start
 from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaPhase, ReplicaRecord
 
@@ -166,6 +168,29 @@ def test_a_plan_for_an_older_snapshot_keeps_only_what_has_not_started() -> None:
     assert driver.attempts() == []
     assert driver.core.plan is not None
     assert driver.core.plan.assignments == ()
+
+
+def test_a_plan_that_the_checker_rejects_is_not_put_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = one_node()
+    resident(driver, "writer")
+    in_force = driver.core.plan
+    driver.submit(single("writer"), "w1")
+    driver.attempts()
+    driver.submit(single("critic"), "w2")
+    monkeypatch.setattr(planning, "rebase", lambda plan, _snapshot, tick_s: overfull(plan))
+    driver.plan()
+    assert do.ReportFallback(Reason.PLAN_REJECTED_BY_CHECKER) in driver.effects
+    assert driver.core.plan is in_force
+    assert driver.take(do.LoadReplica) == driver.take(do.UnloadReplica) == []
+
+
+def overfull(plan: Plan) -> Plan:
+    """The plan with both models resident at once, which the accelerator cannot hold."""
+    both = tuple(
+        Residency("left-node-gpu", model, 0.0, 0.0, None, initial=model == "writer", kv_pool_bytes=POOL)
+        for model in ("writer", "critic")
+    )
+    return replace(plan, residencies=both)
 
 
 def test_a_node_that_is_lost_gives_its_stages_to_another() -> None:

@@ -33,7 +33,7 @@ class StoredWorkflow:
 
 
 class Store:
-    """SQLite in WAL mode. Writes go through :meth:`write`, in one thread; reads may come from any thread at any time."""
+    """SQLite in WAL mode. Writes go through :meth:`write`, in one thread; reads may come from any thread."""
 
     def __init__(self, path: Path, *, synchronous: str, failed: Callable[[BaseException], None]) -> None:
         """Opens (and where needed creates or migrates) the database.

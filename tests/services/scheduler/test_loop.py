@@ -1,0 +1,71 @@
+"""The live loop: what follows from an event waits for the store."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from core_driver import core_config
+from service_world import call, fleet
+
+from maestro.workflow import WorkflowSpec
+from maestro_services.scheduler.core import SchedulerCore
+from maestro_services.scheduler.core import events as on
+from maestro_services.scheduler.core.outcome import Effect, LoadReplica, RequestPlan
+from maestro_services.scheduler.loop import SchedulerLoop
+from maestro_services.scheduler.store import Store
+from maestro_services.scheduler.store.writer import Write
+from maestro_services.scheduler.views import Views
+from maestro_services.scheduler.wire import transition_to_wire
+from maestro_solver.predictor import LengthPredictor
+
+
+class SlowStore:
+    """A store that commits when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Write] = []
+
+    def write(self, write: Write) -> None:
+        self.waiting.append(write)
+
+    def commit(self) -> None:
+        """Makes everything durable that has been written."""
+        for write in self.waiting:
+            write.durable([transition_to_wire(transition) for transition in write.transitions])
+        self.waiting.clear()
+
+
+async def test_effects_and_views_wait_until_their_transitions_are_durable() -> None:
+    """Tests invariant: nothing is shown before it is durable."""
+    effects: list[Effect] = []
+    store, views = SlowStore(), Views(watcher_buffer=10)
+    core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
+    loop = SchedulerLoop(core, cast("Store", store), views, effects.append)
+    loop.post(on.NodeRegistered("left-node", "i", "127.0.0.1:1", frozenset(fleet().models)))
+    loop.post(on.NodeStatusReported("left-node", "i", (), ()))
+    spec = WorkflowSpec("essays", (call("only"),))
+    submitting = asyncio.create_task(loop.post_durably(on.WorkflowSubmitted("w1", spec, b"", "")))
+    await asyncio.sleep(0)
+    assert store.waiting
+    assert views.get("w1") is None
+    assert not [effect for effect in effects if isinstance(effect, RequestPlan)]
+    assert not submitting.done()
+    store.commit()
+    await asyncio.wait_for(submitting, 5)
+    assert views.get("w1") is not None
+    assert [effect for effect in effects if isinstance(effect, RequestPlan)]
+    assert not [effect for effect in effects if isinstance(effect, LoadReplica)]
+    loop.close()
+
+
+async def test_what_leaves_nothing_to_store_does_not_wait() -> None:
+    effects: list[Effect] = []
+    store = SlowStore()
+    core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
+    loop = SchedulerLoop(core, cast("Store", store), Views(watcher_buffer=10), effects.append)
+    loop.post(on.NodeRegistered("left-node", "i", "127.0.0.1:1", frozenset(fleet().models)))
+    loop.post(on.NodeStatusReported("left-node", "i", (), (on.AttemptReport("gone/x/1", running=True),)))
+    assert effects
+    assert store.waiting == []
+    loop.close()
