@@ -931,12 +931,17 @@ Global___CancelStageRequest: _TypeAlias = CancelStageRequest  # noqa: Y015
 class CancelStageResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    completion_tokens: _builtins.int
+    """Output until the attempt was stopped, tokens; 0 where nothing is known of it any more."""
     def __init__(
         self,
+        *,
+        completion_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_tokens", b"completion_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

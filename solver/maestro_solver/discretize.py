@@ -148,7 +148,7 @@ class Discretization:
             spec = self.snapshot.models[model]
             held = spec.fixed_bytes + (0 if state.kv_elastic else spec.kv_pool_bytes)
             if self.grid.units_up(held) <= self.grid.units_down(state.memory_bytes):
-                found[self.model_at[model], self.accelerator_at[accelerator]] = max(0, self.grid.ticks_up(load_s))
+                found[self.model_at[model], self.accelerator_at[accelerator]] = max(1, self.grid.ticks_up(load_s))
         return found
 
     def _link_free(self) -> tuple[int, ...]:

@@ -220,3 +220,17 @@ def test_generate_is_a_function_of_its_arguments() -> None:
     assert generate("large", 50, 4, seed=9) == generate("large", 50, 4, seed=9)
     assert generate("large", 50, 4, seed=9) != generate("large", 50, 4, seed=8)
     assert StageKey("w0", "s0") in {found.key for found in generate("large", 50, 4, seed=9).waiting}
+
+
+def test_an_accelerator_that_the_snapshot_overfills_leaves_the_others_to_the_solver() -> None:
+    models = [model("alpha", pinned_on=["gpu0"]), model("beta")]
+    full = accelerator("gpu0", replica("alpha"), memory=60)
+    given = snapshot([full, accelerator("gpu1", replica("beta"))], [stage("b", "beta")], models=models)
+    assert plan_it(given).provenance.source is PlanSource.CP_SAT
+
+
+def test_a_load_that_takes_no_time_still_waits_for_the_link() -> None:
+    loading = accelerator("gpu0", replica("alpha", ReplicaPhase.LOADING, 4.0), node="n")
+    given = snapshot([loading, accelerator("gpu1", node="n")], [stage("b", "beta")], load_s=0.0)
+    (begun,) = [resident for resident in plan_it(given).residencies if not resident.initial]
+    assert begun.load_start_s == 4.0

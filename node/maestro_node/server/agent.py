@@ -131,11 +131,11 @@ class NodeAgent:
             del self._runs[attempt_id]
         self.feed.notify()
 
-    async def cancel(self, epoch: int, attempt_id: str) -> None:
-        """Abort a running attempt in its engine; nothing happens where it has ended."""
+    async def cancel(self, epoch: int, attempt_id: str) -> int:
+        """Abort a running attempt in its engine; nothing happens where it has ended. Returns its output in tokens."""
         self.obey(epoch)
         if self.core.attempts.was_forgotten(attempt_id):
-            return
+            return 0
         run = self._runs.get(attempt_id)
         if run is None:
             raise UnknownAttemptError(attempt_id)
@@ -143,6 +143,7 @@ class NodeAgent:
             run.task.cancel()
             await asyncio.wait({run.task})
             self._fail(run, Reason.CANCELLED_BY_CLIENT, "cancelled by the scheduler's command", retryable=False)
+        return run.completion_tokens
 
     async def close(self) -> None:
         """Abort every attempt and stop every engine; returns once all processes are gone."""

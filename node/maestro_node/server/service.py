@@ -95,8 +95,8 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     @override
     async def CancelStage(self, request: node_pb2.CancelStageRequest, context: Context) -> node_pb2.CancelStageResponse:
         """Abort a running attempt."""
-        await self._agent.cancel(request.scheduler_epoch, request.attempt_id)
-        return node_pb2.CancelStageResponse()
+        tokens = await self._agent.cancel(request.scheduler_epoch, request.attempt_id)
+        return node_pb2.CancelStageResponse(completion_tokens=tokens)
 
     @override
     async def GetStatus(self, request: node_pb2.GetStatusRequest, context: Context) -> node_pb2.GetStatusResponse:

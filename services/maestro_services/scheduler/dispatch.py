@@ -226,22 +226,27 @@ class Dispatcher:
         return False
 
     async def _cancel(self, effect: do.CancelAttempt) -> None:
+        """Stops an attempt, learns how far it came, and lets the node forget it."""
         request = node_pb2.CancelStageRequest(scheduler_epoch=self._epoch, attempt_id=effect.attempt_id)
-        await self._tell(effect.node, lambda stub: stub.CancelStage(request, timeout=COMMAND_TIMEOUT_S))
+        response = await self._tell(effect.node, lambda stub: stub.CancelStage(request, timeout=COMMAND_TIMEOUT_S))
+        if response is not None:
+            self._post(on.AttemptStopped(effect.attempt_id, response.completion_tokens))
+            await self._acknowledge(do.AcknowledgeAttempts(effect.node, (effect.attempt_id,)))
 
     async def _acknowledge(self, effect: do.AcknowledgeAttempts) -> None:
         request = node_pb2.AckResultRequest(scheduler_epoch=self._epoch, attempt_ids=effect.attempt_ids)
         await self._tell(effect.node, lambda stub: stub.AckResult(request, timeout=COMMAND_TIMEOUT_S))
 
-    async def _tell(self, node: str, call: Callable[[Any], Any]) -> None:
-        """Sends what needs no answer; what is lost is repeated when the node's next status shows it."""
+    async def _tell(self, node: str, call: Callable[[Any], Any]) -> Any:
+        """Sends a notice; one that is lost (None is returned) is repeated when the node's next status shows it."""
         connection = self._nodes.get(node)
         if connection is None:
-            return
+            return None
         try:
-            await call(connection.stub)
+            return await call(connection.stub)
         except grpc.aio.AioRpcError as error:
             log.info("%s did not take a notice: %s", node, error.details())
+            return None
 
     async def _watch(self, node: str, connection: _Node) -> None:
         """Turns a node's status stream into events for as long as the connection is this one."""

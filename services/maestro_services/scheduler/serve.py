@@ -26,6 +26,7 @@ from maestro_services.scheduler.submission import Submissions
 from maestro_services.scheduler.views import Views
 
 STOP_GRACE_S = 2.0
+LEAST_PING_INTERVAL_MS = 10_000  # a watcher of a quiet workflow keeps its connection alive
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,6 @@ class Scheduler:
             sequence=self._store.last_sequence(),
         )
         self.loop = SchedulerLoop(core, self._store, self._views, self._carry_out)
-        self._recover(core)
         self.dispatcher = Dispatcher(core.epoch, self.loop.post, self._views)
         self.planner = PlannerHost(settings.planner, self.loop.post)
         self._server = self._build_server()
@@ -59,7 +59,7 @@ class Scheduler:
         """Serves until ``stop`` is set. Raises what broke the store, if that was the reason."""
         _spare_long_lived_objects()
         self.planner.start()
-        await self.planner.wait_ready()
+        self._recover(self.loop.core)
         bound = self._server.add_insecure_port(self._settings.listen)
         await self._server.start()
         self.loop.start()
@@ -101,6 +101,7 @@ class Scheduler:
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", LEAST_PING_INTERVAL_MS),
         ]
         server = grpc.aio.server(options=options)
         submissions = Submissions(

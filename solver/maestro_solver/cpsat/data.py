@@ -34,12 +34,15 @@ class ModelData:
 
     ``horizon`` is the model's own, in ticks: a stage that starts later is deferred. It reaches beyond the instance's
     as far as the incumbent does, so that the model weighs what its decisions mean for the stages after the plan's end.
+    ``incumbent`` is what the schedule that the model was pruned around starts within it.
+
     ``stages`` are the positions it plans (LLM and tool stages without an obstacle), ``options`` the options left per
     LLM stage. ``replicas`` lists, per pair, the snapshot's replicas that can serve; ``loads`` how many loads the model
     may begin. Every time lies before ``last``; a residency that ends then stays. ``earliest`` is a lower bound on each
-    stage's start. ``charge`` is added to a deferred stage's end for the queue beyond the horizon. ``must_place``: no
-    stage may be deferred, since what lies beyond the model's horizon would look cheaper than it is. ``incumbent`` is what the
-    schedule that the model was pruned around starts within the model's horizon.
+    stage's start.
+
+    ``charge`` is added to a deferred stage's end for the queue beyond the horizon. ``must_place``: no stage may be
+    deferred, since what lies beyond the model's horizon would look cheaper than it is.
 
     ``unexpressed_bound`` and ``deferring_bound`` are what the plans cost at least that the model cannot express: those
     with more loads, and where none may be deferred those that defer (infinity: there are none; None: not known).
@@ -104,7 +107,7 @@ def prepare(instance: Instance, complete: Schedule, limits: ModelLimits) -> Mode
         if instance.stages[position].external is None
     }
     loads, uncovered_s = _loads(instance, planned, options, horizon, limits.max_loads)
-    must_place = all(position in planned.spans for position in stages)
+    must_place = all(_is_kept(planned, position, options) for position in stages)
     more_loads = math.inf if uncovered_s is None else instance.weights.swap * uncovered_s
     more_loads_bound = critical_path_bound(instance) + more_loads
     charge = _queue_charge(horizon, planned, complete)
@@ -123,6 +126,11 @@ def prepare(instance: Instance, complete: Schedule, limits: ModelLimits) -> Mode
         deferring_bound=overrun_bound(instance, horizon) if must_place else math.inf,
         incumbent=planned,
     )
+
+
+def _is_kept(planned: Schedule, position: int, options: Mapping[int, tuple[GridOption, ...]]) -> bool:
+    """Whether the model can repeat what the incumbent does with a stage, and that is to run it."""
+    return position in planned.spans and (position not in options or planned.options[position] in options[position])
 
 
 def _planned(instance: Instance, complete: Schedule, horizon: int) -> Schedule:

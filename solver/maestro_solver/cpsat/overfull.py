@@ -36,8 +36,8 @@ def _over_places(instance: Instance) -> Iterator[int]:
     running: dict[int, int] = defaultdict(int)
     batches: dict[tuple[int, int], int] = defaultdict(int)
     for found in instance.running:
-        running[found.accelerator] += 1
-        batches[found.model, found.accelerator] += 1
+        running[found.accelerator] += found.end > 0
+        batches[found.model, found.accelerator] += found.end > 0
     for position, accelerator in enumerate(instance.accelerators):
         if running[position] > accelerator.slots:
             yield position
@@ -49,7 +49,7 @@ def _over_places(instance: Instance) -> Iterator[int]:
 def _over_pools(instance: Instance) -> Iterator[int]:
     held: dict[tuple[int, int], int] = defaultdict(int)
     for found in instance.running:
-        held[found.model, found.accelerator] += found.kv
+        held[found.model, found.accelerator] += found.kv if found.end > 0 else 0
     for replica in instance.replicas:
         is_fixed = not instance.accelerators[replica.accelerator].elastic and not replica.draining
         if is_fixed and held[replica.model, replica.accelerator] > replica.pool:

@@ -143,6 +143,8 @@ class SchedulerCore:
                 self._lifecycle.finish_attempt(event, now, outcome)
             case on.AttemptFailed():
                 self._lifecycle.fail_attempt(event, now, outcome)
+            case on.AttemptStopped():
+                self._lifecycle.learn_from_stopped(event)
             case on.PlanDue():
                 self._planning.request(now, outcome)
             case on.PlanMade():

@@ -137,6 +137,14 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptStopped:
+    """A node stopped an attempt on command, after so much output."""
+
+    attempt_id: str
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlanDue:
     """The loop is free to ask for a plan."""
 
@@ -173,6 +181,7 @@ Event = (
     | ReplicaCommandFailed
     | AttemptFinished
     | AttemptFailed
+    | AttemptStopped
     | PlanDue
     | PlanMade
     | PlanningFailed

@@ -19,6 +19,7 @@ from maestro_services.scheduler.core.records import AcceleratorRecord, NodeRecor
 from maestro_services.scheduler.core.state import SchedulerState
 
 FIRST_LOAD_RETRY_S = 5.0
+LEASES_TO_COME_BACK = 4
 LONGEST_LOAD_RETRY_S = 120.0
 
 
@@ -54,6 +55,7 @@ class FleetChanges:
             node.reported = True
             self._reconcile(node, event, now, outcome)
             self._state.plan_wanted = True
+        self._drop_strangers(event, outcome)
         self._touch(event.node)
 
     def unloaded(self, event: ReplicaUnloaded) -> None:
@@ -87,13 +89,16 @@ class FleetChanges:
         self._state.plan_wanted = True
 
     def expire_leases(self, now: float, outcome: Outcome) -> None:
-        """Nodes not heard of for a lease's time are lost, and so is what ran there."""
-        ttl_s = self._state.config.lease_ttl_s
+        """Nodes not heard of for a lease's time are lost, and so is what ran there.
+
+        After a restart of the scheduler nodes have longer to come back, since they try again ever more slowly.
+        """
         for name, node in self._state.nodes.items():
             known = node.state in (NodeState.UP, NodeState.DRAINING) and node.instance_id
             awaited = node.state is NodeState.ABSENT and any(a.running for a in self._on(name))
-            if (known or awaited) and now - node.last_seen_s > ttl_s:
-                self._forget(name, f"not heard of for {ttl_s:g} s", now, outcome)
+            patience_s = self._state.config.lease_ttl_s * (1 if known else LEASES_TO_COME_BACK)
+            if (known or awaited) and now - node.last_seen_s > patience_s:
+                self._forget(name, f"not heard of for {patience_s:g} s", now, outcome)
                 node.state, node.instance_id = NodeState.LOST, ""
                 self._state.plan_wanted = True
 
@@ -135,23 +140,26 @@ class FleetChanges:
         return replica
 
     def _reconcile(self, node: NodeRecord, event: NodeStatusReported, now: float, outcome: Outcome) -> None:
-        """The first status of an instance: attempts we know are followed, others stopped, missing ones have failed."""
-        name = node.spec.name
+        """The first status of an instance: attempts we know are followed, missing ones have failed."""
         reported = {attempt.attempt_id for attempt in event.attempts}
-        for attempt in event.attempts:
-            key = self._state.attempts.get(attempt.attempt_id)
-            if key is not None:
-                outcome.effects.append(FollowAttempt(name, key, attempt.attempt_id))
-            else:
-                if attempt.running:
-                    outcome.effects.append(CancelAttempt(name, attempt.attempt_id))
-                outcome.effects.append(AcknowledgeAttempts(name, (attempt.attempt_id,)))
-        for accelerator in self._on(name):
+        for attempt_id in sorted(reported & self._state.attempts.keys()):
+            outcome.effects.append(FollowAttempt(node.spec.name, self._state.attempts[attempt_id], attempt_id))
+        for accelerator in self._on(node.spec.name):
             for key, known in list(accelerator.running.items()):
                 if known.id not in reported:
                     detail = "the node does not know the attempt"
                     gone = AttemptFailed(key, known.id, Reason.NODE_LOST, detail, retryable=True)
                     self._lifecycle.fail_attempt(gone, now, outcome)
+
+    def _drop_strangers(self, event: NodeStatusReported, outcome: Outcome) -> None:
+        """Attempts that nobody waits for any more are stopped where they run, and forgotten where they have ended."""
+        for attempt in event.attempts:
+            if attempt.attempt_id in self._state.attempts:
+                continue
+            if attempt.running:
+                outcome.effects.append(CancelAttempt(event.node, attempt.attempt_id))
+            else:
+                outcome.effects.append(AcknowledgeAttempts(event.node, (attempt.attempt_id,)))
 
     def _load_failed(self, accelerator: AcceleratorRecord, model: str, generation: int, now: float) -> None:
         """The engine is gone. The next load of this model here waits, longer each time."""

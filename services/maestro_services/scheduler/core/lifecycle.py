@@ -13,6 +13,7 @@ from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.events import (
     AttemptFailed,
     AttemptFinished,
+    AttemptStopped,
     CancelRequested,
     ToolCompleted,
     WorkflowSubmitted,
@@ -26,11 +27,12 @@ from maestro_services.scheduler.core.outcome import (
     WorkflowAccepted,
     WorkflowEnded,
 )
-from maestro_services.scheduler.core.records import StageRecord, WorkflowRecord
+from maestro_services.scheduler.core.records import Attempt, StageRecord, WorkflowRecord
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.predictor import LengthPredictor
 
 WEIGHT_PER_PRIORITY = 1.02
+STOPPED_KEPT = 1024
 
 
 def weight_of(class_weight: float, priority: int) -> float:
@@ -215,20 +217,21 @@ class Lifecycle:
         stage_reason = Reason.PREDECESSOR_FAILED if state is WorkflowState.FAILED else reason
         for stage in workflow.stages.values():
             if not stage.state.final:
-                self._stop(stage, stage_reason, now, outcome)
+                self._stop(workflow, stage, stage_reason, now, outcome)
         workflow.state, workflow.reason, workflow.detail, workflow.ended_at_s = state, reason, detail, now
         sequence = self._state.next_sequence()
         outcome.transitions.append(WorkflowEnded(sequence, now, workflow.status(sequence, stages=False)))
         del self._state.workflows[workflow.id]
         self._state.plan_wanted = True
 
-    def _stop(self, stage: StageRecord, reason: Reason, now: float, outcome: Outcome) -> None:
+    def _stop(self, workflow: WorkflowRecord, stage: StageRecord, reason: Reason, now: float, outcome: Outcome) -> None:
         """Cancels a stage that has not ended; what it has produced so far is a censored length."""
         attempt = stage.attempt
         if stage.state is StageState.RUNNING and attempt is not None:
             node = self._state.accelerators[attempt.accelerator].node
             outcome.effects.append(CancelAttempt(node, attempt.id))
-            self._release(stage, outcome)
+            self._remember_stopped(workflow, stage, attempt)
+            self._free_place(stage)
         stage.state, stage.reason, stage.ended_at_s = StageState.CANCELLED, reason, now
         self._forget_place(stage)
         self._record(stage, now, outcome)
@@ -236,14 +239,18 @@ class Lifecycle:
     def _release(self, stage: StageRecord, outcome: Outcome) -> None:
         """Gives the attempt's place back and lets its node forget it."""
         attempt = stage.attempt
-        if attempt is None:
-            return
-        accelerator = self._state.accelerators[attempt.accelerator]
-        accelerator.running.pop(stage.key, None)
-        self._state.attempts.pop(attempt.id, None)
-        self._state.touched.add(attempt.accelerator)
-        stage.attempt = None
-        outcome.effects.append(AcknowledgeAttempts(accelerator.node, (attempt.id,)))
+        if attempt is not None:
+            self._free_place(stage)
+            node = self._state.accelerators[attempt.accelerator].node
+            outcome.effects.append(AcknowledgeAttempts(node, (attempt.id,)))
+
+    def _free_place(self, stage: StageRecord) -> None:
+        attempt = stage.attempt
+        if attempt is not None:
+            self._state.accelerators[attempt.accelerator].running.pop(stage.key, None)
+            self._state.attempts.pop(attempt.id, None)
+            self._state.touched.add(attempt.accelerator)
+            stage.attempt = None
 
     def _forget_place(self, stage: StageRecord) -> None:
         """Takes the stage out of the agenda and the queue; those behind it may go on."""
@@ -261,16 +268,36 @@ class Lifecycle:
         else:
             self._state.ready.add(stage.key, self._ordering.key(workflow, stage, now))
 
+    def learn_from_stopped(self, event: AttemptStopped) -> None:
+        """A stage that was cancelled would have gone on for at least what it had produced."""
+        features = self._state.stopped.pop(event.attempt_id, None)
+        if features is not None and event.completion_tokens > 0:
+            self._observe(LengthObservation(features, event.completion_tokens, LengthOutcome.CENSORED))
+
     def _learn(self, workflow: WorkflowRecord, spec: LlmStage, stage: StageRecord, *, censored: bool) -> None:
-        if stage.attempt is None or stage.usage is None:
+        if stage.attempt is None or stage.usage is None or _is_forced(spec):
             return
         features = self._costing.features(spec, workflow.spec.app, stage.attempt.model, stage.usage.prompt_tokens)
-        forced = spec.sampling.min_tokens is not None or bool(spec.sampling.ignore_eos)
-        if not forced:
-            kind = LengthOutcome.CENSORED if censored else LengthOutcome.COMPLETE
-            self._predictor.observe(LengthObservation(features, stage.usage.completion_tokens, kind))
-            self._state.observations += 1
+        kind = LengthOutcome.CENSORED if censored else LengthOutcome.COMPLETE
+        self._observe(LengthObservation(features, stage.usage.completion_tokens, kind))
+
+    def _observe(self, observation: LengthObservation) -> None:
+        self._predictor.observe(observation)
+        self._state.observations += 1
+
+    def _remember_stopped(self, workflow: WorkflowRecord, stage: StageRecord, attempt: Attempt) -> None:
+        """Keeps what the predictor will need when the node tells how far the attempt came."""
+        if isinstance(stage.spec, LlmStage) and not _is_forced(stage.spec):
+            features = self._costing.features(stage.spec, workflow.spec.app, attempt.model, stage.prompt_tokens)
+            self._state.stopped[attempt.id] = features
+            while len(self._state.stopped) > STOPPED_KEPT:
+                self._state.stopped.popitem(last=False)
 
     def _record(self, stage: StageRecord, now: float, outcome: Outcome, voided_attempt: str = "") -> None:
         sequence = self._state.next_sequence()
         outcome.transitions.append(StageChanged(sequence, now, stage.key.workflow, stage.status(), voided_attempt))
+
+
+def _is_forced(spec: LlmStage) -> bool:
+    """Whether the output's length was dictated, so that it says nothing of what the model would have written."""
+    return spec.sampling.min_tokens is not None or bool(spec.sampling.ignore_eos)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
+from maestro.costs import LengthFeatures
 from maestro.fleet import NodeSpec
 from maestro.plan import Plan
 from maestro.snapshot import StageKey
@@ -27,7 +29,8 @@ _GENERATIONS_PER_EPOCH = 1 << 32
 class SchedulerState:
     """The core's whole memory. ``epoch`` grows with every start of a scheduler on the same store.
 
-    ``ready`` holds the ready LLM stages; ``touched`` the accelerators whose agenda may be able to go on.
+    ``ready`` holds the ready LLM stages; ``touched`` the accelerators whose agenda may be able to go on;
+    ``stopped`` what is known of attempts that were stopped and whose length is still to be told.
     """
 
     config: CoreConfig
@@ -48,6 +51,7 @@ class SchedulerState:
     planner_down: bool = False
     generations: int = 0
     observations: int = 0
+    stopped: OrderedDict[str, LengthFeatures] = field(default_factory=OrderedDict)
     tools_to_start: list[StageKey] = field(default_factory=list)
     tool_timers: list[tuple[float, StageKey]] = field(default_factory=list)
 

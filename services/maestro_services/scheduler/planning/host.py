@@ -22,6 +22,7 @@ from maestro_solver.planner import PlannerConfig
 
 GRACE_S = 0.5
 START_TIMEOUT_S = 60.0
+START_PATIENCE_S = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class PlannerHost:
         self.replaced = 0
 
     def start(self) -> None:
-        """Begins to start the process; requests before it is ready are answered with a reason."""
+        """Begins to start the process; a request waits a while for it to be ready."""
         self._ready.clear()
         self._starting = asyncio.create_task(self._start())
 
@@ -127,10 +128,12 @@ class PlannerHost:
             await asyncio.sleep(1.0)
 
     async def _ask(self, snapshot: Snapshot) -> None:
-        process = self._process
-        if process is None or not self._ready.is_set():
+        try:
+            await asyncio.wait_for(self._ready.wait(), START_PATIENCE_S)
+        except TimeoutError:
             self._post(PlanningFailed(snapshot.version, Reason.SOLVER_NOT_READY))
             return
+        process = self._running()
         best: Plan | None = None
         try:
             async with asyncio.timeout(self._config.limit_s + GRACE_S):
@@ -145,6 +148,12 @@ class PlannerHost:
             self._fall_back(snapshot, best, Reason.SOLVER_CRASHED)
         else:
             self._answer(process, snapshot, message, best)
+
+    def _running(self) -> _Process:
+        """The process; there is one whenever it is ready."""
+        if self._process is None:
+            raise RuntimeError("the solver process is ready before it was started")
+        return self._process
 
     def _answer(self, process: _Process, snapshot: Snapshot, message: FromSolver | None, best: Plan | None) -> None:
         match message:
