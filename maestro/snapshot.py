@@ -109,7 +109,11 @@ class RunningStage:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowState:
-    """A workflow that has not ended. ``deadline_s`` is relative to the snapshot and negative once it has passed."""
+    """A workflow that has not ended. ``deadline_s`` is relative to the snapshot and negative once it has passed.
+
+    ``age_s`` is the time since it was accepted, ``remaining_work_s`` the predicted time of its unfinished LLM stages
+    one after the other, ``service_s`` what engines have spent on it so far.
+    """
 
     id: str
     deadline_s: float
@@ -117,7 +121,7 @@ class WorkflowState:
     age_s: float
     slo_class: str
     remaining_work_s: float
-    received_s: float = 0.0
+    service_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _MAY_BE_NEGATIVE = frozenset(
     {
         "deadline_s",
         "taken_at_s",
-        "received_s",
+        "service_s",
         "not_before_s",
         "remaining_s",
         "remaining_p90_s",

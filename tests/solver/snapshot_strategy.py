@@ -136,10 +136,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                 id=f"w{position}",
                 deadline_s=draw(st.floats(-20.0, 60.0)),
                 weight=draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])),
-                age_s=0.0,
+                age_s=float(1000 - position),
                 slo_class=draw(st.sampled_from(["interactive", "standard", "batch", "other"])),
                 remaining_work_s=draw(seconds),
-                received_s=float(position),
             )
             for position in range(3)
         ),

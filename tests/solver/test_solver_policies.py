@@ -23,9 +23,9 @@ def order_of(policy: Policy, pairs: list[tuple[WorkflowState, WaitingStage]]) ->
 
 
 def pair(
-    name: str, *, tail_s: float = 10.0, received_s: float = 0.0, **changes: object
+    name: str, *, tail_s: float = 10.0, age_s: float = 0.0, **changes: object
 ) -> tuple[WorkflowState, WaitingStage]:
-    made = replace(workflow(name), received_s=received_s, **changes)  # type: ignore[arg-type]
+    made = replace(workflow(name), age_s=age_s, **changes)  # type: ignore[arg-type]
     return made, stage("s", workflow=name, tail_s=tail_s)
 
 
@@ -61,7 +61,7 @@ class TestConformance:
 
 
 def test_fcfs_goes_by_time_of_receipt() -> None:
-    pairs = [pair("second", received_s=2.0), pair("first", received_s=1.0, deadline_s=900.0)]
+    pairs = [pair("second", age_s=1.0), pair("first", age_s=2.0, deadline_s=900.0)]
     assert order_of(POLICIES["fcfs"], pairs) == ["first", "second"]
 
 

@@ -146,10 +146,10 @@ class _Generation:
                 id=workflow,
                 deadline_s=round(max(tails) * self._random.uniform(*self._family.slack), 2),
                 weight=self._random.choice((1.0, 1.0, 2.0)),
-                age_s=0.0,
+                age_s=float(max(0, 1000 - len(self._workflows))),
                 slo_class=self._random.choice(("interactive", "standard", "batch")),
                 remaining_work_s=sum(durations),
-                received_s=float(len(self._workflows)),
+                service_s=0.0,
             )
         )
 

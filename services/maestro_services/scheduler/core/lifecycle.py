@@ -113,7 +113,7 @@ class Lifecycle:
             return
         workflow = self._state.workflows[event.key.workflow]
         stage.output, stage.usage, stage.finish_reason = event.output, event.usage, event.finish_reason
-        workflow.received_s += event.engine_s
+        workflow.service_s += event.engine_s
         stage.ran_in_cluster = self._state.accelerators[stage.attempt.accelerator].cluster
         self._learn(workflow, stage.spec, stage, censored=event.finish_reason == "length")
         self._succeed(stage, now, outcome)

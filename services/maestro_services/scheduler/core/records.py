@@ -118,7 +118,7 @@ class WorkflowRecord:
     reason: Reason | None = None
     detail: str = ""
     ended_at_s: float | None = None
-    received_s: float = 0.0
+    service_s: float = 0.0
 
     def status(self, sequence: int, *, stages: bool) -> WorkflowStatus:
         """The workflow as a value, with or without its stages."""

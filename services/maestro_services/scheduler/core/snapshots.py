@@ -164,7 +164,7 @@ def workflow_state(workflow: WorkflowRecord, now: float) -> WorkflowState:
         age_s=now - workflow.accepted_at_s,
         slo_class=workflow.slo_class,
         remaining_work_s=remaining,
-        received_s=workflow.received_s,
+        service_s=workflow.service_s,
     )
 
 

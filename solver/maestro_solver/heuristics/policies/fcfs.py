@@ -19,4 +19,4 @@ class FirstComeFirstServed:
 
     def order_key(self, workflow: WorkflowState, stage: WaitingStage) -> OrderKey:
         """Time of receipt, then the longer remaining path."""
-        return (workflow.received_s, -stage.tail_s)
+        return (-workflow.age_s, -stage.tail_s)
