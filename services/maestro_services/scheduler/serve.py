@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -26,6 +27,7 @@ from maestro_services.scheduler.submission import Submissions
 from maestro_services.scheduler.views import Views
 
 STOP_GRACE_S = 2.0
+LOCK_HANDOVER_S = 0.0005
 LEAST_PING_INTERVAL_MS = 10_000  # a watcher of a quiet workflow keeps its connection alive
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Serves until ``stop`` is set. Raises what broke the store, if that was the reason."""
-        _spare_long_lived_objects()
+        _favour_short_waits()
         self.planner.start()
         self._recover(self.loop.core)
         bound = self._server.add_insecure_port(self._settings.listen)
@@ -140,10 +142,15 @@ class Scheduler:
         self._event_loop.call_soon_threadsafe(self._stop.set)
 
 
-def _spare_long_lived_objects() -> None:
-    """Workflows live long: walking all of them again and again would hold up every stage, for nothing to be freed."""
+def _favour_short_waits() -> None:
+    """Settings of the interpreter under which neither threads nor the collector hold a stage up.
+
+    Workflows live long: walking all of them again and again would free nothing. The writer's thread takes the
+    interpreter's lock several times a commit, and the default lets it wait 5 ms each time.
+    """
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
+    sys.setswitchinterval(LOCK_HANDOVER_S)
 
 
 async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:
