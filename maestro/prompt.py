@@ -6,21 +6,22 @@ model's control tokens in it are broken up (see ``maestro.special_tokens``).
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from maestro.errors import InvalidInputError, MaestroError
 from maestro.placeholders import Literal, Quote, parse, quoted_stages
 from maestro.special_tokens import Span, SpecialTokens
 from maestro.tokens import TokenCounter, count_prompt_tokens, estimate_tokens
+from maestro.truncation import longest_within
 from maestro.workflow import ChatMessage, ContextPolicy
 
 __all__ = ["ContextLimitError", "FittedPrompt", "fit_context", "quoted_stages", "render"]
 
 CUT_MARK = "[...] "
-MAX_CHARS_PER_TOKEN = 32  # no text worth quoting packs more; bounds the work done on an output of megabytes
+MAX_CHARS_PER_TOKEN = 16  # no text worth quoting packs more; bounds the work done on an output of megabytes
+HEAD_CHARS_PER_TOKEN = 6  # more than prose takes: that much of a prompt that is too long proves it
+HEAD_SLACK_TOKENS = 16  # the end of the head may cut through words
 
 
 class ContextLimitError(MaestroError):
@@ -61,19 +62,23 @@ def fit_context(
 
     FAIL raises ContextLimitError where the prompt leaves no room at all. TRUNCATE_OLDEST cuts quoted texts, the first
     in the prompt first and each from its start, until ``max_tokens`` fit behind the prompt; it raises where even the
-    prompt without any quoted text leaves no room.
+    prompt without any quoted text leaves no room. However long the texts are, the work is that of a few counts of
+    what the context holds.
     """
     template = _Template(messages, outputs, special_tokens)
-    cuts: Sequence[int] = template.no_cuts
-    if policy is ContextPolicy.TRUNCATE_OLDEST:
-        cuts = _cuts_to_fit(template, max(0, context_tokens - max_tokens), count)
-    filled = template.filled(cuts)
-    if sum(len(message.content) for message in filled) > context_tokens * MAX_CHARS_PER_TOKEN:
+    kept = template.quoted_chars
+    if policy is ContextPolicy.TRUNCATE_OLDEST and template.own_chars <= context_tokens * MAX_CHARS_PER_TOKEN:
+        kept = _kept_to_fit(template, max(0, context_tokens - max_tokens), count)
+    if template.own_chars + kept > context_tokens * MAX_CHARS_PER_TOKEN:
+        raise _too_long(f"over {context_tokens}", context_tokens)
+    filled = template.filled(kept)
+    if _head_is_over(filled, context_tokens, count):
         raise _too_long(f"over {context_tokens}", context_tokens)
     prompt_tokens = count_prompt_tokens(filled, count)
     if prompt_tokens >= context_tokens:
         raise _too_long(f"about {prompt_tokens}", context_tokens)
-    return FittedPrompt(filled, prompt_tokens, min(max_tokens, context_tokens - prompt_tokens), sum(cuts))
+    room = context_tokens - prompt_tokens
+    return FittedPrompt(filled, prompt_tokens, min(max_tokens, room), template.quoted_chars - kept)
 
 
 class _Template:
@@ -90,12 +95,23 @@ class _Template:
             for piece in pieces
             if isinstance(piece, Quote)
         ]
-        self.no_cuts = (0,) * len(self.quoted)
+        self.quoted_chars = sum(len(text) for text in self.quoted)
+        self.own_chars = sum(
+            len(piece.text) for _, pieces in self._messages for piece in pieces if isinstance(piece, Literal)
+        )
 
-    def filled(self, cuts: Sequence[int] | None = None) -> tuple[ChatMessage, ...]:
-        """Fill in the outputs; ``cuts`` says how many characters each quote loses at its start."""
-        shown = iter([_cut(text, cut) for text, cut in zip(self.quoted, cuts or self.no_cuts, strict=True)])
+    def filled(self, kept: int | None = None) -> tuple[ChatMessage, ...]:
+        """Fill in the outputs; only the last ``kept`` characters of all that is quoted where it is given."""
+        shown = self._shown(self.quoted_chars if kept is None else kept)
         return tuple(ChatMessage(role, self._content(pieces, shown)) for role, pieces in self._messages)
+
+    def _shown(self, kept: int) -> Iterator[str]:
+        """Yield each quote without what it loses at its start."""
+        to_cut = self.quoted_chars - kept
+        for text in self.quoted:
+            cut = min(to_cut, len(text))
+            to_cut -= cut
+            yield _cut(text, cut)
 
     def _content(self, pieces: Sequence[Literal | Quote], shown: Iterator[str]) -> str:
         """Join one message, and break up the control tokens that touch what was quoted."""
@@ -112,24 +128,22 @@ class _Template:
         return self._special_tokens.break_up(joined, data) if data else joined
 
 
-def _cuts_to_fit(template: _Template, budget_tokens: int, count: TokenCounter) -> Sequence[int]:
-    """Find the least cuts, first quote first, with which the prompt takes at most ``budget_tokens``."""
-    cuts = [max(0, len(text) - budget_tokens * MAX_CHARS_PER_TOKEN) for text in template.quoted]
+def _kept_to_fit(template: _Template, budget_tokens: int, count: TokenCounter) -> int:
+    """Find how many characters of the quotes, counted from the last one's end, a prompt of the budget has room for."""
+    most = min(template.quoted_chars, budget_tokens * MAX_CHARS_PER_TOKEN)
+    return longest_within(budget_tokens, most, lambda kept: count_prompt_tokens(template.filled(kept), count))
 
-    def fits_with(index: int, cut: int) -> bool:
-        tried = [*cuts[:index], cut, *cuts[index + 1 :]]
-        return count_prompt_tokens(template.filled(tried), count) <= budget_tokens
 
-    for index, text in enumerate(template.quoted):
-        if fits_with(index, cuts[index]):
-            break
-        if not fits_with(index, len(text)):
-            cuts[index] = len(text)
-            continue
-        least, most = cuts[index], len(text)
-        cuts[index] = least + bisect_left(range(least, most), True, key=partial(fits_with, index))
-        break
-    return cuts
+def _head_is_over(messages: Sequence[ChatMessage], context_tokens: int, count: TokenCounter) -> bool:
+    """Whether the beginning of a long prompt is too long already, so that the rest need not be counted."""
+    left = context_tokens * HEAD_CHARS_PER_TOKEN
+    if sum(len(message.content) for message in messages) <= left:
+        return False
+    head = []
+    for message in messages:
+        head.append(ChatMessage(message.role, message.content[:left]))
+        left -= len(head[-1].content)
+    return count_prompt_tokens(head, count) > context_tokens + HEAD_SLACK_TOKENS
 
 
 def _cut(text: str, cut: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvloop
 
 from maestro.scenario import load
-from maestro_services.scheduler import dispatch
+from maestro_services.scheduler import attempt_streams
 from maestro_services.scheduler.serve import Scheduler
 from maestro_services.scheduler.settings import settings_of
 
@@ -21,10 +21,10 @@ async def main() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     scheduler = Scheduler(settings_of(load(Path(sys.argv[1]))), stop)
-    dispatch.timing_log.setLevel(logging.DEBUG)
-    dispatch.timing_log.propagate = False
-    dispatch.timing_log.addHandler(logging.FileHandler(sys.argv[2]))
-    dispatch.timing_log.debug("clock offset %.6f", scheduler.loop.clock.offset_s)
+    attempt_streams.timing_log.setLevel(logging.DEBUG)
+    attempt_streams.timing_log.propagate = False
+    attempt_streams.timing_log.addHandler(logging.FileHandler(sys.argv[2]))
+    attempt_streams.timing_log.debug("clock offset %.6f", scheduler.loop.clock.offset_s)
     serving = asyncio.create_task(scheduler.run())
     print("listening on", await scheduler.wait_listening(), flush=True)
     await serving

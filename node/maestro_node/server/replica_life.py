@@ -55,10 +55,14 @@ class ReplicaLife:
         return self._starting.result()
 
     async def unload(self) -> None:
-        """Stop the engine wholly and free its memory in the core; it goes on even if the caller is cancelled."""
-        if self._unloading is None:
-            self._unloading = asyncio.create_task(self._unload())
-        await asyncio.shield(self._unloading)
+        """Stop the engine wholly and free its memory in the core; it goes on even if the caller is cancelled.
+
+        One that failed is tried again by the next call.
+        """
+        before = self._unloading
+        if before is None or (before.done() and (before.cancelled() or before.exception() is not None)):
+            self._unloading = before = asyncio.create_task(self._unload())
+        await asyncio.shield(before)
 
     async def break_down(self, detail: str) -> None:
         """Give up an engine that did not do as told; returns once it is gone."""

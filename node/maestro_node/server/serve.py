@@ -33,6 +33,8 @@ _SERVER_OPTIONS = (
     # Over gRPC's default of 4 MB, so that the limit that answers a large prompt is one that explains itself.
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    # The scheduler asks quiet connections every 10 s whether somebody is there.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     # Two agents on one port would each get half of the commands.
     ("grpc.so_reuseport", 0),
 )

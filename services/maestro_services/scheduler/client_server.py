@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from maestro.codec import plan_to_proto, stage_status_to_proto, workflow_state_from_proto
 from maestro.errors import ConflictError, InvalidInputError, NotFoundError, OverloadedError
+from maestro.reasons import Reason
 from maestro.snapshot import StageKey
 from maestro.status import StageState
 from maestro.v1 import scheduler_pb2 as pb
@@ -21,6 +22,7 @@ from maestro_services.scheduler.views import Views
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 1000
+LARGEST_SEQUENCE = 2**63 - 1  # where the store's integers end
 
 
 class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
@@ -58,7 +60,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def ListWorkflows(self, request: pb.ListWorkflowsRequest, context: Context) -> pb.ListWorkflowsResponse:
         """One page, newest first."""
         async with typed_errors(context):
-            size = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
+            size = _page_size(request.page_size)
             before = _page_start(request.page_token)
             state = workflow_state_from_proto(request.state) if request.state else None
             rows = await asyncio.to_thread(
@@ -70,20 +72,22 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def CancelWorkflow(self, request: pb.CancelWorkflowRequest, context: Context) -> pb.CancelWorkflowResponse:
         """Cancels what has not ended."""
         async with typed_errors(context):
-            await self._status(request.workflow_id)
+            await self._recorded(request.workflow_id)
             await self._loop.post_durably(CancelRequested(request.workflow_id))
-            status = await self._status(request.workflow_id)
+            status = await self._recorded(request.workflow_id)
         return pb.CancelWorkflowResponse(state=status.state)
 
     async def CompleteStage(self, request: pb.CompleteStageRequest, context: Context) -> pb.CompleteStageResponse:
-        """Ends a tool stage; the same result again changes nothing."""
+        """Ends a tool stage; the same result again changes nothing, and another one is refused."""
         async with typed_errors(context):
-            if request.WhichOneof("result") is None:
-                raise InvalidInputError("result", "is missing", remedy="set output or error")
+            _check_result(request)
             stage = await self._stage(request.workflow_id, request.stage_id)
-            if not self._completed_already(stage, request):
+            if _is_running_tool(stage):
                 key = StageKey(request.workflow_id, request.stage_id)
                 await self._loop.post_durably(ToolCompleted(key, request.output, request.error))
+                stage = await self._stage(request.workflow_id, request.stage_id)  # something else may have come first
+            if not _has_ended_with(stage, request):
+                raise ConflictError(_why_not(stage))
         return pb.CompleteStageResponse()
 
     async def GetPlan(self, request: pb.GetPlanRequest, context: Context) -> pb.GetPlanResponse:  # noqa: ARG002 - gRPC's
@@ -101,8 +105,8 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         """What the store has, then what happens, until the workflow's end."""
         async with typed_errors(context):
             with self._views.watch(request.workflow_id, tokens=request.tokens) as watcher:
-                status = await self._status(request.workflow_id)
-                last = request.after_sequence
+                status = await self._recorded(request.workflow_id)
+                last = min(request.after_sequence, LARGEST_SEQUENCE)
                 for event in await asyncio.to_thread(self._store.events, request.workflow_id, last):
                     last = event.sequence
                     yield event
@@ -111,25 +115,30 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
                 if status.state != workflow_pb2.WORKFLOW_STATE_ACTIVE and last >= status.sequence:
                     return
                 while (following := await watcher.next()) is not None:
-                    if following.sequence and following.sequence <= last:
-                        continue
-                    last = following.sequence or last
-                    yield following
+                    if not following.sequence or following.sequence > last:
+                        last = following.sequence or last
+                        yield following
                     if _is_end(following):
                         return
             raise OverloadedError(f"this watcher was too slow; watch again with after_sequence {last}")
 
-    async def _status(self, workflow_id: str) -> workflow_pb2.WorkflowStatus:
-        """The workflow from memory or store; raises NotFoundError."""
+    async def _recorded(self, workflow_id: str) -> workflow_pb2.WorkflowStatus:
+        """The workflow's durable status from memory or store, not to be changed; raises NotFoundError."""
+        if not workflow_id:
+            raise InvalidInputError("workflow_id", "is missing", remedy="set it to what SubmitWorkflow returned")
         status = self._views.get(workflow_id)
-        if status is None:
-            stored = await asyncio.to_thread(self._store.workflow, workflow_id)
-            if stored is None:
-                raise NotFoundError(f'there is no workflow "{workflow_id}"; ListWorkflows shows those there are')
-            return whole_status(stored)
-        waiting = self._loop.core.waiting(workflow_id)
+        if status is not None:
+            return status
+        stored = await asyncio.to_thread(self._store.workflow, workflow_id)
+        if stored is None:
+            raise NotFoundError(f'there is no workflow "{workflow_id}"; ListWorkflows shows those there are')
+        return whole_status(stored)
+
+    async def _status(self, workflow_id: str) -> workflow_pb2.WorkflowStatus:
+        """A copy of the durable status in which each waiting stage says why it waits now."""
         shown = workflow_pb2.WorkflowStatus()
-        shown.CopyFrom(status)
+        shown.CopyFrom(await self._recorded(workflow_id))
+        waiting = self._loop.core.waiting(workflow_id)
         for stage in shown.stages:
             if stage.state == workflow_pb2.STAGE_STATE_WAITING and stage.id in waiting:
                 now = stage_status_to_proto(waiting[stage.id])
@@ -139,31 +148,65 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         return shown
 
     async def _stage(self, workflow_id: str, stage_id: str) -> workflow_pb2.StageStatus:
-        status = await self._status(workflow_id)
+        status = await self._recorded(workflow_id)
         for stage in status.stages:
             if stage.id == stage_id:
                 return stage
         raise NotFoundError(f'workflow "{workflow_id}" has no stage "{stage_id}"')
 
-    def _completed_already(self, stage: workflow_pb2.StageStatus, request: pb.CompleteStageRequest) -> bool:
-        """Whether the same result was delivered before; raises ConflictError where the stage cannot take one."""
-        name = f'stage "{stage.id}"'
-        if stage.state == workflow_pb2.STAGE_STATE_SUCCEEDED and stage.output == request.output:
-            return True
-        if stage.state != workflow_pb2.STAGE_STATE_RUNNING or stage.attempt_id:
-            state = StageState(workflow_pb2.StageState.Name(stage.state).removeprefix("STAGE_STATE_").lower())
-            raise ConflictError(f"{name} is {state}; only a running tool stage can be completed")
+
+def _check_result(request: pb.CompleteStageRequest) -> None:
+    """Raises InvalidInputError where there is no result, or an error that says nothing."""
+    result = request.WhichOneof("result")
+    if result is None:
+        raise InvalidInputError("result", "is missing", remedy="set output or error")
+    if result == "error" and not request.error:
+        raise InvalidInputError("error", "is empty", remedy="say why the tool failed, or set output if it did not")
+
+
+def _is_running_tool(stage: workflow_pb2.StageStatus) -> bool:
+    """Whether a stage may be completed; only an LLM stage has attempts."""
+    return stage.state == workflow_pb2.STAGE_STATE_RUNNING and not stage.attempt_id
+
+
+def _has_ended_with(stage: workflow_pb2.StageStatus, request: pb.CompleteStageRequest) -> bool:
+    """Whether the request's result is the one that ended a tool stage."""
+    if stage.attempt_id:
         return False
+    if request.WhichOneof("result") == "output":
+        return stage.state == workflow_pb2.STAGE_STATE_SUCCEEDED and stage.output == request.output
+    failed = stage.state == workflow_pb2.STAGE_STATE_FAILED and stage.reason == Reason.TOOL_FAILED
+    return failed and stage.detail == request.error
+
+
+def _why_not(stage: workflow_pb2.StageStatus) -> str:
+    """Why a stage cannot be completed with a result."""
+    if stage.attempt_id:
+        return f'stage "{stage.id}" is an LLM stage; only tool stages are completed'
+    state = StageState(workflow_pb2.StageState.Name(stage.state).removeprefix("STAGE_STATE_").lower())
+    if state in (StageState.SUCCEEDED, StageState.FAILED):
+        return f'stage "{stage.id}" has {state} with another result, which stands'
+    return f'stage "{stage.id}" is {state}; only a running tool stage can be completed'
+
+
+def _page_size(asked: int) -> int:
+    """How many workflows a page has; raises InvalidInputError."""
+    if asked > LARGEST_PAGE:
+        remedy = f"ask for at most {LARGEST_PAGE} and go on with next_page_token"
+        raise InvalidInputError("page_size", "is too large", value=asked, remedy=remedy)
+    return asked or DEFAULT_PAGE
 
 
 def _page_start(token: str) -> int | None:
+    """The number before which a page starts, None for the first one; raises InvalidInputError."""
     if not token:
         return None
-    if not token.isdigit():
+    number = int(token) if token.isascii() and token.isdigit() and len(token) <= len(str(LARGEST_SEQUENCE)) else None
+    if number is None or number > LARGEST_SEQUENCE:
         raise InvalidInputError(
             "page_token", "is not one of ours", value=token, remedy="use next_page_token as it came"
         )
-    return int(token)
+    return number
 
 
 def _is_end(event: pb.WatchWorkflowResponse) -> bool:

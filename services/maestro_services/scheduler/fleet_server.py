@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import grpc
 
 from maestro.codec.scalars import instant_to_proto
 from maestro.errors import ConflictError, InvalidInputError, NotFoundError
 from maestro.v1 import fleet_pb2 as pb
-from maestro.v1 import fleet_pb2_grpc, node_pb2
+from maestro.v1 import fleet_pb2_grpc
 from maestro.wire_errors import to_status
 from maestro_services.scheduler.abort import Context, typed_errors
 from maestro_services.scheduler.core.events import NodeDrainRequested, NodeRegistered, NodeSeen
 from maestro_services.scheduler.core.records import NodeRecord, NodeState
 from maestro_services.scheduler.loop import SchedulerLoop
+from maestro_services.scheduler.node_connections import NodeConnections
 
 _STATES = {
     NodeState.ABSENT: pb.NODE_STATE_ABSENT,
@@ -27,18 +26,11 @@ _STATES = {
 class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
     """Keeps the nodes' leases."""
 
-    def __init__(
-        self,
-        loop: SchedulerLoop,
-        lease_ttl_s: float,
-        connect: Callable[[str, str], Awaitable[None]],
-        statuses: Callable[[str], node_pb2.GetStatusResponse | None],
-    ) -> None:
-        """``connect`` opens the way back to a node; ``statuses`` gives what a node last reported."""
+    def __init__(self, loop: SchedulerLoop, lease_ttl_s: float, connections: NodeConnections) -> None:
+        """``connections`` are the ways back to the nodes."""
         self._loop = loop
         self._lease_ttl_s = lease_ttl_s
-        self._connect = connect
-        self._statuses = statuses
+        self._connections = connections
 
     async def RegisterNode(self, request: pb.RegisterNodeRequest, context: Context) -> pb.RegisterNodeResponse:
         """A node announces itself."""
@@ -50,7 +42,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
                     request.node, request.instance_id, request.address, frozenset(request.capabilities.models)
                 )
             )
-            await self._connect(request.node, request.address)
+            await self._connections.connect(request.node, request.instance_id, request.address)
         return pb.RegisterNodeResponse(
             scheduler_epoch=self._loop.core.epoch,
             lease_generation=node.lease_generation,
@@ -93,6 +85,11 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             raise InvalidInputError(
                 "instance_id" if not request.instance_id else "address", "is empty", remedy="every node sends one"
             )
+        if self._connections.hears_another(request.node, request.instance_id):
+            raise ConflictError(
+                f'another agent of node "{request.node}" is at work at {node.address}; stop it, or give this one the '
+                "name of another node of the scenario"
+            )
         stated = {a.name: a.memory_bytes for a in request.capabilities.accelerators}
         expected = {a.name: a.memory_bytes for a in node.spec.accelerators}
         if stated != expected:
@@ -111,7 +108,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             state=_STATES[node.state],
             last_seen=instant_to_proto(node.last_seen_s) if node.address else None,
         )
-        status = self._statuses(node.spec.name)
+        status = self._connections.last_status(node.spec.name)
         if status is not None:
             info.status.CopyFrom(status)
         return info

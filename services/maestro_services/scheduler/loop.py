@@ -14,12 +14,20 @@ import orjson
 from maestro.v1 import scheduler_pb2
 from maestro_services.scheduler.core.core import SchedulerCore
 from maestro_services.scheduler.core.events import Event, PlanDue, Tick
-from maestro_services.scheduler.core.outcome import Effect, Outcome, ReportFallback, ReportPlan, SavePredictor
+from maestro_services.scheduler.core.outcome import (
+    Effect,
+    Outcome,
+    ReportFallback,
+    ReportPlan,
+    SaveDrainedNodes,
+    SavePredictor,
+)
 from maestro_services.scheduler.store import Store
 from maestro_services.scheduler.store.writer import Write
 from maestro_services.scheduler.views import Views
 
 PREDICTOR_FACT = "predictor"
+DRAINED_FACT = "drained_nodes"
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +55,19 @@ class _Pending:
 class SchedulerLoop:
     """Owns the core. Everything here runs on one event loop; only the store's callback comes from another thread."""
 
-    def __init__(self, core: SchedulerCore, store: Store, views: Views, carry_out: Callable[[Effect], None]) -> None:
-        """``carry_out`` is given each effect once the transitions before it are durable."""
+    def __init__(
+        self,
+        core: SchedulerCore,
+        store: Store,
+        views: Views,
+        carry_out: Callable[[Effect], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """``carry_out`` is given each effect once the transitions before it are durable.
+
+        ``failed`` is called when the core cannot be trusted any more: an event raised half way through. What is
+        durable is whole, so another scheduler can take over from it.
+        """
         self.core = core
         self.clock = Clock()
         self.plans: Counter[str] = Counter()
@@ -56,6 +75,7 @@ class SchedulerLoop:
         self._store = store
         self._views = views
         self._carry_out = carry_out
+        self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._durable: deque[tuple[_Pending, list[scheduler_pb2.WatchWorkflowResponse]]] = deque()
         self._in_store = 0
@@ -93,17 +113,22 @@ class SchedulerLoop:
                 settled.set_exception(ConnectionAbortedError("the scheduler is stopping"))
             return
         now = self.clock.now()
-        self._settle(self.core.handle(event, now), settled)
-        if not isinstance(event, PlanDue) and self.core.plan_is_due(now):
-            self._settle(self.core.handle(PlanDue(), now), None)
+        try:
+            self._settle(self.core.handle(event, now), settled)
+            if not isinstance(event, PlanDue) and self.core.plan_is_due(now):
+                self._settle(self.core.handle(PlanDue(), now), None)
+        except Exception as error:
+            self._give_up(error)
+            raise
+
+    def _give_up(self, error: Exception) -> None:
+        log.critical("the scheduler cannot go on", exc_info=error)
+        self.close()
+        self._failed(error)
 
     def _settle(self, outcome: Outcome, settled: asyncio.Future[None] | None) -> None:
         """Sends an outcome through the store; one that leaves nothing to store goes ahead if nothing is before it."""
-        facts = [
-            (PREDICTOR_FACT, orjson.dumps(effect.state))
-            for effect in outcome.effects
-            if isinstance(effect, SavePredictor)
-        ]
+        facts = [fact for effect in outcome.effects if (fact := _fact(effect)) is not None]
         pending = _Pending(outcome, settled)
         if not outcome.transitions and not facts and not self._in_store:
             self._finish(pending, [])
@@ -121,7 +146,11 @@ class SchedulerLoop:
         while self._durable:
             pending, wire = self._durable[0]
             self._in_store -= 1
-            self._finish(pending, wire)
+            try:
+                self._finish(pending, wire)
+            except Exception as error:
+                self._give_up(error)
+                raise
             self._durable.popleft()
 
     def _finish(self, pending: _Pending, wire: list[scheduler_pb2.WatchWorkflowResponse]) -> None:
@@ -137,7 +166,7 @@ class SchedulerLoop:
                 case ReportFallback(reason):
                     self.fallbacks[reason] += 1
                     log.info("plan fallback: %s", reason)
-                case SavePredictor():
+                case SavePredictor() | SaveDrainedNodes():
                     pass  # went to the store with the transitions
                 case _:
                     self._carry_out(effect)
@@ -148,3 +177,14 @@ class SchedulerLoop:
         self.post(Tick())
         now = self.clock.now()
         self._timer = self._loop.call_later(max(0.005, self.core.next_wakeup(now) - now), self._tick)
+
+
+def _fact(effect: Effect) -> tuple[str, bytes] | None:
+    """What an effect wants to be kept under a name, if that is what it wants."""
+    match effect:
+        case SavePredictor(state):
+            return PREDICTOR_FACT, orjson.dumps(state)
+        case SaveDrainedNodes(nodes):
+            return DRAINED_FACT, orjson.dumps(sorted(nodes))
+        case _:
+            return None

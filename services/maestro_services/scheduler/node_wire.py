@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import grpc
+
 from maestro.codec import messages_to_proto, replica_phase_from_proto, sampling_to_proto
+from maestro.reasons import Reason
 from maestro.v1 import node_pb2
 from maestro_services.scheduler.core.events import AttemptReport, NodeStatusReported, ReplicaReport
 from maestro_services.scheduler.core.outcome import ExecuteAttempt
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A node answered that it will not do as told. ``retryable``: another attempt may succeed."""
+
+    reason: Reason
+    retryable: bool
+
+
+_REFUSALS = {
+    grpc.StatusCode.FAILED_PRECONDITION: Refusal(Reason.STALE_GENERATION, retryable=True),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Refusal(Reason.MEMORY_EXCEEDED, retryable=True),
+    grpc.StatusCode.NOT_FOUND: Refusal(Reason.NODE_LOST, retryable=True),
+    grpc.StatusCode.INVALID_ARGUMENT: Refusal(Reason.ENGINE_REJECTED, retryable=False),
+    grpc.StatusCode.UNIMPLEMENTED: Refusal(Reason.ENGINE_REJECTED, retryable=False),
+}
+
+
+def refusal_of(error: grpc.aio.AioRpcError) -> Refusal | None:
+    """What a node's error means; None where it is no answer of the node's (it was not reached, or broke)."""
+    return _REFUSALS.get(error.code())
+
+
+def reason_of(text: str) -> Reason:
+    """The reason a node gave; one that this version does not know counts as a rejection."""
+    try:
+        return Reason(text)
+    except ValueError:
+        return Reason.ENGINE_REJECTED
 
 
 def execute_request(effect: ExecuteAttempt, epoch: int) -> node_pb2.ExecuteStageRequest:

@@ -8,6 +8,7 @@ import logging
 import sys
 
 import grpc
+import orjson
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -18,7 +19,8 @@ from maestro_services.scheduler.core import SchedulerCore
 from maestro_services.scheduler.core.outcome import Effect, RequestPlan
 from maestro_services.scheduler.dispatch import Dispatcher
 from maestro_services.scheduler.fleet_server import FleetServicer
-from maestro_services.scheduler.loop import SchedulerLoop
+from maestro_services.scheduler.loop import DRAINED_FACT, SchedulerLoop
+from maestro_services.scheduler.node_connections import NodeConnections
 from maestro_services.scheduler.planning import PlannerHost
 from maestro_services.scheduler.recovery import recovered_predictor, recovered_workflow, whole_status
 from maestro_services.scheduler.settings import SchedulerSettings
@@ -52,8 +54,9 @@ class Scheduler:
             epoch=self._store.begin_epoch(),
             sequence=self._store.last_sequence(),
         )
-        self.loop = SchedulerLoop(core, self._store, self._views, self._carry_out)
-        self.dispatcher = Dispatcher(core.epoch, self.loop.post, self._views)
+        self.loop = SchedulerLoop(core, self._store, self._views, self._carry_out, self._give_up)
+        self._nodes = NodeConnections(self.loop.post, settings.core.lease_ttl_s)
+        self._dispatcher = Dispatcher(core.epoch, self._nodes, self.loop.post, self._views, self._give_up)
         self.planner = PlannerHost(settings.planner, self.loop.post)
         self._server = self._build_server()
 
@@ -74,7 +77,8 @@ class Scheduler:
             await self._server.stop(STOP_GRACE_S)
             self.loop.close()
             await self.planner.close()
-            await self.dispatcher.close()
+            self._dispatcher.close()
+            await self._nodes.close()
             self._store.close()
         if self._broken is not None:
             raise self._broken
@@ -87,11 +91,14 @@ class Scheduler:
         if isinstance(effect, RequestPlan):
             self.planner.request(effect.snapshot)
         else:
-            self.dispatcher.carry_out(effect)
+            self._dispatcher.carry_out(effect)
 
     def _recover(self, core: SchedulerCore) -> None:
         stored = self._store.active()
         core.restore([recovered_workflow(workflow) for workflow in stored], self.loop.clock.now())
+        drained = self._store.fact(DRAINED_FACT)
+        if drained is not None:
+            core.drain(frozenset(orjson.loads(drained)))
         for workflow in stored:
             self._views.restore(whole_status(workflow))
         if stored:
@@ -118,7 +125,7 @@ class Scheduler:
             SchedulerServicer(self.loop, self._store, self._views, submissions, self._plans), server
         )
         fleet_pb2_grpc.add_FleetServiceServicer_to_server(
-            FleetServicer(self.loop, settings.core.lease_ttl_s, self.dispatcher.connect, self.dispatcher.last_status),
+            FleetServicer(self.loop, settings.core.lease_ttl_s, self._nodes),
             server,
         )
         checks = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
@@ -138,8 +145,12 @@ class Scheduler:
     def _store_failed(self, error: BaseException) -> None:
         """In the writer's thread: without a store there is no scheduler; a new one recovers what is durable."""
         log.critical("the store failed, so the scheduler stops: %s", error)
-        self._broken = error
-        self._event_loop.call_soon_threadsafe(self._stop.set)
+        self._event_loop.call_soon_threadsafe(self._give_up, error)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Stops the scheduler; whoever started it is told why, and another one recovers what is durable."""
+        self._broken = self._broken or error
+        self._stop.set()
 
 
 def _favour_short_waits() -> None:

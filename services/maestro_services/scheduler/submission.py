@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from maestro.codec import workflow_from_proto
-from maestro.errors import ConflictError, OverloadedError
+from maestro.errors import ConflictError, MaestroError, OverloadedError
 from maestro.v1 import workflow_pb2
 from maestro.validation import WorkflowLimits, validate
 from maestro_services.scheduler.core.events import WorkflowSubmitted
@@ -21,6 +23,8 @@ from maestro_services.scheduler.store import Store
 LARGE_PAYLOAD_BYTES = 256 * 1024
 
 Key = tuple[str, str]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +56,40 @@ class Submissions:
         self._slo_classes = slo_classes
         self._queue = queue
         self._random = Random()  # noqa: S311 - ids have to be unique, not secret
-        self._under_way = 0
-        self._keys: dict[Key, asyncio.Future[tuple[str, str]]] = {}
+        self._under_way: set[asyncio.Task[Accepted]] = set()
+        self._keys: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
     async def accept(self, message: workflow_pb2.Workflow) -> Accepted:
-        """Returns once the workflow is durable.
+        """Returns once the workflow is durable. A caller that stops waiting takes nothing back: the submission goes on.
 
         Raises InvalidInputError, ConflictError for a key that was used with another payload, and OverloadedError
-        where the queue is full.
+        where the queue is full. A submission has its place in the queue until it is durable or refused, whether or
+        not its caller still waits.
         """
-        if self._under_way >= self._queue:
+        if len(self._under_way) >= self._queue:
             raise OverloadedError(
-                f"{self._under_way} submissions are waiting to be committed, which is the most this scheduler "
+                f"{len(self._under_way)} submissions are waiting to be committed, which is the most this scheduler "
                 "takes (scheduler.submit_queue); send it again in a moment"
             )
-        self._under_way += 1
-        try:
-            return await self._accept(message)
-        finally:
-            self._under_way -= 1
+        submission = asyncio.create_task(self._accept(message))
+        self._under_way.add(submission)
+        submission.add_done_callback(self._leave)
+        return await asyncio.shield(submission)
+
+    def _leave(self, submission: asyncio.Task[Accepted]) -> None:
+        """Frees the place. The error is seen to here, since nobody may be left who waits for it."""
+        self._under_way.discard(submission)
+        error = None if submission.cancelled() else submission.exception()
+        if error is not None and not isinstance(error, MaestroError):
+            log.error("a submission failed", exc_info=error)
 
     async def _accept(self, message: workflow_pb2.Workflow) -> Accepted:
         payload = message.SerializeToString(deterministic=True)
         event = await self._event(message, payload)
-        if not event.spec.idempotency_key:
-            await self._loop.post_durably(event)
-            return Accepted(event.workflow_id, again=False)
-        return await self._accept_once(event)
+        if event.spec.idempotency_key:
+            return await self._accept_once(event)
+        await self._loop.post_durably(event)
+        return Accepted(event.workflow_id, again=False)
 
     async def _event(self, message: workflow_pb2.Workflow, payload: bytes) -> WorkflowSubmitted:
         """Decodes and validates; a large payload in a thread, so that it costs nobody else anything."""
@@ -97,24 +108,17 @@ class Submissions:
         return f"wf-{UUID(int=self._random.getrandbits(128), version=4).hex}"
 
     async def _accept_once(self, event: WorkflowSubmitted) -> Accepted:
-        """The first submission of a key is accepted; the same one again gets its id."""
+        """The first submission of a key is accepted; the same one again gets its id.
+
+        Those of one key go one after another, so each finds in the store what the one before has made durable.
+        """
         key = (event.spec.tenant, event.spec.idempotency_key)
-        first = self._keys.get(key)
-        if first is not None:
-            return _again(key, event, *await asyncio.shield(first))
-        first = self._keys[key] = asyncio.get_running_loop().create_future()
-        try:
+        async with self._keys.setdefault(key, asyncio.Lock()):
             known = await asyncio.to_thread(self._store.by_key, *key)
             if known is None:
                 await self._loop.post_durably(event)
-            first.set_result(known or (event.workflow_id, event.payload_hash))
-        except BaseException as error:
-            first.set_exception(error)
-            first.exception()  # whoever waits for it gets it; nobody has to
-            raise
-        finally:
-            del self._keys[key]
-        return Accepted(event.workflow_id, again=False) if known is None else _again(key, event, *known)
+                return Accepted(event.workflow_id, again=False)
+        return _again(key, event, *known)
 
 
 def _again(key: Key, event: WorkflowSubmitted, workflow_id: str, payload_hash: str) -> Accepted:

@@ -55,6 +55,7 @@ class Views:
         self._buffer = watcher_buffer
         self._accepted: dict[str, WorkflowStatus] = {}
         self._active: dict[str, workflow_pb2.WorkflowStatus] = {}
+        self._positions: dict[str, dict[str, int]] = {}
         self._ended: OrderedDict[str, workflow_pb2.WorkflowStatus] = OrderedDict()
         self._watchers: dict[str, list[Watcher]] = {}
 
@@ -114,6 +115,7 @@ class Views:
     def _end(self, transition: WorkflowEnded) -> None:
         status = self._current(transition.status.id)
         self._active.pop(transition.status.id)
+        self._positions.pop(transition.status.id, None)
         stages = list(status.stages) if status is not None else []
         ended = workflow_status_to_proto(transition.status)
         ended.stages.extend(stages)
@@ -126,9 +128,17 @@ class Views:
         if status is None:
             return
         status.sequence = transition.sequence
-        for stage in status.stages:
-            if stage.id == event.stage.id:
-                stage.CopyFrom(event.stage)
+        position = self._stage_positions(status).get(event.stage.id)
+        if position is not None:
+            status.stages[position].CopyFrom(event.stage)
+
+    def _stage_positions(self, status: workflow_pb2.WorkflowStatus) -> dict[str, int]:
+        """Where each stage of an active workflow stands in its status: stages change one by one, thousands at a time."""
+        positions = self._positions.get(status.id)
+        if positions is None:
+            positions = {stage.id: position for position, stage in enumerate(status.stages)}
+            self._positions[status.id] = positions
+        return positions
 
     def _publish(self, workflow_id: str, event: WatchEvent) -> None:
         for watcher in self._watchers.get(workflow_id, ()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+import pytest
 from core_driver import core_config
 from service_world import call, fleet
 
@@ -36,12 +37,33 @@ class SlowStore:
         self.waiting.clear()
 
 
+def raising(error: BaseException) -> None:
+    raise error
+
+
+async def test_an_event_that_breaks_the_core_stops_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A core that raised half way through cannot be trusted; what is durable is whole, and the next one goes on."""
+    failures: list[BaseException] = []
+    core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
+    loop = SchedulerLoop(core, cast("Store", SlowStore()), Views(watcher_buffer=10), [].append, failures.append)
+
+    def broken(event: on.Event, now: float) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(core, "handle", broken)
+    with pytest.raises(KeyError):
+        loop.post(on.Tick())
+    assert [type(error) for error in failures] == [KeyError]
+    with pytest.raises(ConnectionAbortedError):
+        await loop.post_durably(on.Tick())
+
+
 async def test_effects_and_views_wait_until_their_transitions_are_durable() -> None:
     """Tests invariant: nothing is shown before it is durable."""
     effects: list[Effect] = []
     store, views = SlowStore(), Views(watcher_buffer=10)
     core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
-    loop = SchedulerLoop(core, cast("Store", store), views, effects.append)
+    loop = SchedulerLoop(core, cast("Store", store), views, effects.append, raising)
     loop.post(on.NodeRegistered("left-node", "i", "127.0.0.1:1", frozenset(fleet().models)))
     loop.post(on.NodeStatusReported("left-node", "i", (), ()))
     spec = WorkflowSpec("essays", (call("only"),))
@@ -63,7 +85,7 @@ async def test_what_leaves_nothing_to_store_does_not_wait() -> None:
     effects: list[Effect] = []
     store = SlowStore()
     core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
-    loop = SchedulerLoop(core, cast("Store", store), Views(watcher_buffer=10), effects.append)
+    loop = SchedulerLoop(core, cast("Store", store), Views(watcher_buffer=10), effects.append, raising)
     loop.post(on.NodeRegistered("left-node", "i", "127.0.0.1:1", frozenset(fleet().models)))
     loop.post(on.NodeStatusReported("left-node", "i", (), (on.AttemptReport("gone/x/1", running=True),)))
     assert effects

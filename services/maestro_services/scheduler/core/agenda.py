@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from maestro.plan import Plan, Residency
 from maestro.snapshot import StageKey
 
 _SAME_INSTANT_S = 1e-6
+_start_at_s = attrgetter("start_at_s")
 
 
 @dataclass(slots=True)
@@ -48,7 +51,7 @@ class Agenda:
     def of(cls, plan: Plan) -> Agenda:
         """The agenda that carries out a plan from its beginning."""
         agenda = cls()
-        for assignment in plan.assignments:
+        for assignment in sorted(plan.assignments, key=attrgetter("start_s")):
             agenda.add(
                 PlannedStage(
                     assignment.stage,
@@ -68,10 +71,8 @@ class Agenda:
         return agenda
 
     def add(self, planned: PlannedStage) -> None:
-        """Puts a stage into its accelerator's order, by planned start."""
-        queue = self.stages.setdefault(planned.accelerator, [])
-        queue.append(planned)
-        queue.sort(key=lambda p: p.start_at_s)
+        """Puts a stage into its accelerator's order, behind those whose planned start is no later."""
+        insort(self.stages.setdefault(planned.accelerator, []), planned, key=_start_at_s)
         self.place[planned.key] = planned
 
     def add_load(self, load: PlannedLoad) -> None:
@@ -84,7 +85,11 @@ class Agenda:
         """Forgets a stage, if it is there."""
         planned = self.place.pop(key, None)
         if planned is not None:
-            self.stages[planned.accelerator].remove(planned)
+            queue = self.stages[planned.accelerator]
+            position = bisect_left(queue, planned.start_at_s, key=_start_at_s)
+            while queue[position] is not planned:
+                position += 1
+            del queue[position]
 
     def drop_accelerators(self, names: Iterable[str]) -> list[StageKey]:
         """Forgets everything on those accelerators; the stages that had a place there are returned."""

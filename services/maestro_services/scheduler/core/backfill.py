@@ -41,7 +41,7 @@ def room(
     claims: Iterable[Claim],
 ) -> Reason | None:
     """What keeps a stage of ``model`` from running beside what runs and beside ``claims``; None where it fits."""
-    held = [(a.model, a.kv_bytes) for a in accelerator.running.values()]
+    held = [(a.model, a.kv_bytes) for a in accelerator.occupants()]
     held += [(c.model, c.kv_bytes) for c in claims]
     same = [kv for name, kv in held if name == model.name]
     if len(held) >= accelerator.spec.slots or len(same) >= model.max_batch:

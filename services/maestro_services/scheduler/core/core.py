@@ -12,13 +12,14 @@ from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core.config import CoreConfig
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.execution import Execution
-from maestro_services.scheduler.core.fleet_changes import FleetChanges
 from maestro_services.scheduler.core.lifecycle import Lifecycle
+from maestro_services.scheduler.core.nodes import Nodes
 from maestro_services.scheduler.core.ordering import Ordering
 from maestro_services.scheduler.core.outcome import Outcome, SavePredictor
 from maestro_services.scheduler.core.placement import Placement
 from maestro_services.scheduler.core.planning import Planning
 from maestro_services.scheduler.core.records import NodeRecord
+from maestro_services.scheduler.core.replicas import Replicas
 from maestro_services.scheduler.core.restoring import RestoredWorkflow, restore
 from maestro_services.scheduler.core.snapshots import Snapshots
 from maestro_services.scheduler.core.starting import Starter
@@ -40,7 +41,8 @@ class SchedulerCore:
         self._snapshots = Snapshots(self._state, self._costing)
         ordering = Ordering(config.order_policy)
         self._lifecycle = Lifecycle(self._state, self._costing, predictor, ordering)
-        self._fleet = FleetChanges(self._state, self._lifecycle)
+        self._replicas = Replicas(self._state, self._lifecycle)
+        self._nodes = Nodes(self._state, self._lifecycle, self._replicas)
         starter = Starter(self._state, self._lifecycle, self._costing)
         self._execution = Execution(self._state, starter)
         self._placement = Placement(self._state, self._snapshots, self._execution)
@@ -61,6 +63,11 @@ class SchedulerCore:
     def restore(self, workflows: list[RestoredWorkflow], now: float) -> None:
         """Takes over what an earlier scheduler had accepted and not ended."""
         restore(self._state, self._lifecycle, self._costing, workflows, now)
+
+    def drain(self, nodes: frozenset[str]) -> None:
+        """Takes over which nodes an operator had drained."""
+        for name in nodes & self._state.nodes.keys():
+            self._state.nodes[name].draining = True
 
     def next_wakeup(self, now: float) -> float:
         """The instant by which a Tick is due if nothing else happens."""
@@ -128,23 +135,25 @@ class SchedulerCore:
             case on.ToolCompleted():
                 self._lifecycle.complete_tool(event, now, outcome)
             case on.NodeRegistered():
-                self._fleet.register(event, now, outcome)
+                self._nodes.register(event, now, outcome)
             case on.NodeSeen():
                 self._state.nodes[event.node].last_seen_s = now
+            case on.NodeUnreachable():
+                self._nodes.unreachable(event, now, outcome)
             case on.NodeDrainRequested():
-                self._fleet.drain(event, now)
+                self._nodes.drain(event, now, outcome)
             case on.NodeStatusReported():
-                self._fleet.report(event, now, outcome)
+                self._nodes.report(event, now, outcome)
             case on.ReplicaUnloaded():
-                self._fleet.unloaded(event)
-            case on.ReplicaCommandFailed():
-                self._fleet.command_failed(event, now)
+                self._replicas.unloaded(event)
+            case on.ReplicaCommandRefused():
+                self._replicas.refused(event, now)
             case on.AttemptFinished():
                 self._lifecycle.finish_attempt(event, now, outcome)
             case on.AttemptFailed():
                 self._lifecycle.fail_attempt(event, now, outcome)
             case on.AttemptStopped():
-                self._lifecycle.learn_from_stopped(event)
+                self._lifecycle.finish_stop(event)
             case on.PlanDue():
                 self._planning.request(now, outcome)
             case on.PlanMade():
@@ -153,6 +162,6 @@ class SchedulerCore:
                 self._planning.failed(event, outcome)
             case on.Tick():
                 self._lifecycle.finish_timed_tools(now, outcome)
-                self._fleet.expire_leases(now, outcome)
+                self._nodes.expire_leases(now, outcome)
                 self._planning.notice_drift(now)
                 self._state.touched.update(self._state.accelerators)

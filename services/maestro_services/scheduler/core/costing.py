@@ -49,6 +49,7 @@ class Costing:
         for stage_id in reversed(workflow.spec.topological_order):
             stage, after = workflow.stages[stage_id], workflow.spec.successors[stage_id]
             stage.tail_s = stage.typical_s + max((workflow.stages[s].tail_s for s in after), default=0.0)
+        workflow.expect()
 
     def cost(self, workflow: WorkflowRecord, stage: StageRecord) -> StageCost:
         """How the stage can run and what is forecast of it; computed when it is first asked for."""

@@ -55,6 +55,14 @@ class NodeSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeUnreachable:
+    """An instance of a node has not answered for a lease's time, whatever its heartbeats say."""
+
+    node: str
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeDrainRequested:
     """An operator wants the node to take nothing new, or (``undrain``) to work again."""
 
@@ -103,14 +111,12 @@ class ReplicaUnloaded:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaCommandFailed:
-    """A node refused a load or unload, or could not be reached with it."""
+class ReplicaCommandRefused:
+    """A node refused a load or unload, which so had no effect."""
 
     accelerator: str
     model: str
     generation: int
-    reason: Reason
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +133,14 @@ class AttemptFinished:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """An attempt ended without a result."""
+    """An attempt ended without a result. ``refused``: its node did not take it, so that it had no effect."""
 
     key: StageKey
     attempt_id: str
     reason: Reason
     detail: str
     retryable: bool
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +182,11 @@ Event = (
     | ToolCompleted
     | NodeRegistered
     | NodeSeen
+    | NodeUnreachable
     | NodeDrainRequested
     | NodeStatusReported
     | ReplicaUnloaded
-    | ReplicaCommandFailed
+    | ReplicaCommandRefused
     | AttemptFinished
     | AttemptFailed
     | AttemptStopped

@@ -76,7 +76,7 @@ class Execution:
         eviction = self._state.agenda.next_eviction(accelerator.spec.name, planned.model, planned.start_at_s)
         if eviction is None:
             return None
-        ends = [a.expected_end_s for a in accelerator.running.values() if a.model == planned.model]
+        ends = [a.expected_end_s for a in accelerator.occupants() if a.model == planned.model]
         ends += [p.end_at_s for p in self._before_eviction(accelerator, planned.model, eviction)]
         return max([now, *ends])
 
@@ -101,10 +101,10 @@ class Execution:
             ):
                 return
         for model in load.evicts:
-            self._unload(accelerator, model, outcome)
+            self._unload(accelerator, model, now, outcome)
         if any(model in accelerator.replicas for model in load.evicts) or self._node_is_loading(accelerator):
             return
-        if self._make_room(accelerator, load, outcome):
+        if self._make_room(accelerator, load, now, outcome):
             self._load(accelerator, load, now, outcome)
 
     def _settled(self, accelerator: AcceleratorRecord, load: PlannedLoad) -> bool:
@@ -114,13 +114,13 @@ class Execution:
             return replica is not None and replica.phase is not ReplicaPhase.DRAINING
         return replica is None or replica.generation != load.generation or replica.phase is ReplicaPhase.READY
 
-    def _make_room(self, accelerator: AcceleratorRecord, load: PlannedLoad, outcome: Outcome) -> bool:
+    def _make_room(self, accelerator: AcceleratorRecord, load: PlannedLoad, now: float, outcome: Outcome) -> bool:
         """Whether the load fits now; idle replicas that nothing is ordered for are unloaded where it does not."""
         model = self._models[load.model]
         name = accelerator.spec.name
         needed = resident_bytes(accelerator, self._models) + model.fixed_bytes + load.kv_pool_bytes
         if accelerator.spec.kv_elastic:
-            needed += sum(a.kv_bytes for a in accelerator.running.values())
+            needed += sum(a.kv_bytes for a in accelerator.occupants())
             needed += sum(p.kv_bytes for p in self._state.agenda.pending(name) if p.start_at_s < load.load_at_s)
         if needed <= accelerator.spec.memory_bytes:
             return True
@@ -135,8 +135,8 @@ class Execution:
             and name not in self._models[r.model].pinned_on
         ]
         if idle:
-            self._unload(accelerator, min(idle, key=lambda r: r.last_used_s).model, outcome)
-        elif not accelerator.running:
+            self._unload(accelerator, min(idle, key=lambda r: r.last_used_s).model, now, outcome)
+        elif not accelerator.occupants():
             self._state.plan_wanted = True
         return False
 
@@ -150,15 +150,15 @@ class Execution:
             LoadReplica(accelerator.node, accelerator.spec.name, load.model, load.generation, load.kv_pool_bytes)
         )
 
-    def _unload(self, accelerator: AcceleratorRecord, model: str, outcome: Outcome) -> None:
+    def _unload(self, accelerator: AcceleratorRecord, model: str, now: float, outcome: Outcome) -> None:
         replica = accelerator.replicas.get(model)
-        if replica is None or replica.phase is ReplicaPhase.DRAINING:
+        if replica is None or replica.phase is ReplicaPhase.DRAINING or now < replica.no_unload_before_s:
             return
         replica.phase = ReplicaPhase.DRAINING
         outcome.effects.append(UnloadReplica(accelerator.node, accelerator.spec.name, model, replica.generation))
 
     def _busy(self, accelerator: AcceleratorRecord, model: str) -> bool:
-        return any(attempt.model == model for attempt in accelerator.running.values())
+        return any(attempt.model == model for attempt in accelerator.occupants())
 
     def _node_is_loading(self, accelerator: AcceleratorRecord) -> bool:
         """Loads of one node share its links and go one after the other."""

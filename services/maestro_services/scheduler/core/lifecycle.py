@@ -27,12 +27,18 @@ from maestro_services.scheduler.core.outcome import (
     WorkflowAccepted,
     WorkflowEnded,
 )
-from maestro_services.scheduler.core.records import Attempt, StageRecord, WorkflowRecord
+from maestro_services.scheduler.core.records import (
+    AcceleratorRecord,
+    Attempt,
+    StageRecord,
+    StoppingAttempt,
+    WorkflowRecord,
+)
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.predictor import LengthPredictor
 
 WEIGHT_PER_PRIORITY = 1.02
-STOPPED_KEPT = 1024
+MOST_REFUSALS = 100
 
 
 def weight_of(class_weight: float, priority: int) -> float:
@@ -130,13 +136,15 @@ class Lifecycle:
         if not event.retryable:
             self.fail_stage(stage, event.reason, event.detail, now, outcome)
             return
-        if stage.attempts >= retry.max_attempts:
-            detail = f"{stage.attempts} attempts failed, the last with {event.reason}: {event.detail}"
+        stage.refusals += event.refused
+        failures = stage.attempts - min(stage.refusals, MOST_REFUSALS)
+        if failures >= retry.max_attempts:
+            detail = f"{failures} attempts failed, the last with {event.reason}: {event.detail}"
             self.fail_stage(stage, Reason.RETRIES_EXHAUSTED, detail, now, outcome)
             return
         voided, stage.attempt = event.attempt_id, None
         stage.state, stage.reason, stage.detail = StageState.WAITING, event.reason, event.detail
-        stage.not_before_s = now + retry.delay_s(stage.attempts)
+        stage.not_before_s = now + retry.delay_s(max(1, failures))
         self._enqueue(self._state.workflows[event.key.workflow], stage, now)
         self._record(stage, now, outcome, voided_attempt=voided)
         self._state.plan_wanted = True
@@ -202,13 +210,14 @@ class Lifecycle:
         stage.state, stage.reason, stage.ended_at_s = StageState.SUCCEEDED, Reason.COMPLETED, now
         self._record(stage, now, outcome)
         workflow = self._state.workflows[stage.key.workflow]
+        workflow.count_off(stage)
         for successor_id in workflow.spec.successors[stage.key.stage]:
             successor = workflow.stages[successor_id]
             successor.waiting_for.discard(stage.key.stage)
             if successor.ready:
                 self.make_ready(workflow, successor, now)
         self._state.plan_wanted = True
-        if all(other.state is StageState.SUCCEEDED for other in workflow.stages.values()):
+        if not workflow.unfinished:
             self._end(workflow, WorkflowState.SUCCEEDED, Reason.COMPLETED, "", now, outcome)
 
     def _end(
@@ -230,8 +239,7 @@ class Lifecycle:
         if stage.state is StageState.RUNNING and attempt is not None:
             node = self._state.accelerators[attempt.accelerator].node
             outcome.effects.append(CancelAttempt(node, attempt.id))
-            self._remember_stopped(workflow, stage, attempt)
-            self._free_place(stage)
+            self._await_stop(workflow, stage, attempt)
         stage.state, stage.reason, stage.ended_at_s = StageState.CANCELLED, reason, now
         self._forget_place(stage)
         self._record(stage, now, outcome)
@@ -252,6 +260,15 @@ class Lifecycle:
             self._state.touched.add(attempt.accelerator)
             stage.attempt = None
 
+    def _await_stop(self, workflow: WorkflowRecord, stage: StageRecord, attempt: Attempt) -> None:
+        """The attempt keeps its place until its node has stopped it: nobody else is refused for it."""
+        features = None
+        if isinstance(stage.spec, LlmStage) and not _is_forced(stage.spec):
+            features = self._costing.features(stage.spec, workflow.spec.app, attempt.model, stage.prompt_tokens)
+        accelerator = self._state.accelerators[attempt.accelerator]
+        accelerator.stopping[attempt.id] = StoppingAttempt(stage.key, attempt, features)
+        self._free_place(stage)
+
     def _forget_place(self, stage: StageRecord) -> None:
         """Takes the stage out of the agenda and the queue; those behind it may go on."""
         placed = self._state.agenda.place.get(stage.key)
@@ -268,11 +285,20 @@ class Lifecycle:
         else:
             self._state.ready.add(stage.key, self._ordering.key(workflow, stage, now))
 
-    def learn_from_stopped(self, event: AttemptStopped) -> None:
-        """A stage that was cancelled would have gone on for at least what it had produced."""
-        features = self._state.stopped.pop(event.attempt_id, None)
-        if features is not None and event.completion_tokens > 0:
-            self._observe(LengthObservation(features, event.completion_tokens, LengthOutcome.CENSORED))
+    def finish_stop(self, event: AttemptStopped) -> None:
+        """A cancelled attempt has given its place back; it would have gone on for at least what it had produced."""
+        for accelerator in self._state.accelerators.values():
+            stopping = accelerator.stopping.get(event.attempt_id)
+            if stopping is not None:
+                self.free_stopped(accelerator, event.attempt_id)
+                if stopping.features is not None and event.completion_tokens > 0:
+                    tokens = event.completion_tokens
+                    self._observe(LengthObservation(stopping.features, tokens, LengthOutcome.CENSORED))
+
+    def free_stopped(self, accelerator: AcceleratorRecord, attempt_id: str) -> None:
+        """Nothing of a stopping attempt is left on its node."""
+        accelerator.stopping.pop(attempt_id, None)
+        self._state.touched.add(accelerator.spec.name)
 
     def _learn(self, workflow: WorkflowRecord, spec: LlmStage, stage: StageRecord, *, censored: bool) -> None:
         if stage.attempt is None or stage.usage is None or _is_forced(spec):
@@ -284,14 +310,6 @@ class Lifecycle:
     def _observe(self, observation: LengthObservation) -> None:
         self._predictor.observe(observation)
         self._state.observations += 1
-
-    def _remember_stopped(self, workflow: WorkflowRecord, stage: StageRecord, attempt: Attempt) -> None:
-        """Keeps what the predictor will need when the node tells how far the attempt came."""
-        if isinstance(stage.spec, LlmStage) and not _is_forced(stage.spec):
-            features = self._costing.features(stage.spec, workflow.spec.app, attempt.model, stage.prompt_tokens)
-            self._state.stopped[attempt.id] = features
-            while len(self._state.stopped) > STOPPED_KEPT:
-                self._state.stopped.popitem(last=False)
 
     def _record(self, stage: StageRecord, now: float, outcome: Outcome, voided_attempt: str = "") -> None:
         sequence = self._state.next_sequence()

@@ -112,6 +112,20 @@ class UnloadReplica:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetNode:
+    """Follow nothing on the node any more, and let go of the connection."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveDrainedNodes:
+    """Keep which nodes an operator has drained."""
+
+    nodes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class RequestPlan:
     """Ask the planner for a plan of this snapshot."""
 
@@ -146,6 +160,8 @@ Effect = (
     | AcknowledgeAttempts
     | LoadReplica
     | UnloadReplica
+    | ForgetNode
+    | SaveDrainedNodes
     | RequestPlan
     | SavePredictor
     | ReportPlan

@@ -15,6 +15,9 @@ from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.check import check
 from maestro_solver.planner import rebase
 
+REJECTIONS_TO_BE_DOWN = 3
+"""So many plans in a row that cannot be used, and the heuristic takes over until one can."""
+
 
 class Planning:
     """Asks for plans and takes them over."""
@@ -55,6 +58,8 @@ class Planning:
         if rebased is None or check(fresh, rebased):
             outcome.effects.append(ReportFallback(Reason.PLAN_REJECTED_BY_CHECKER))
             self._state.plan_wanted = True
+            self._state.rejections += 1
+            self._state.planner_down = self._state.rejections >= REJECTIONS_TO_BE_DOWN
             return
         self._put_in_force(replace(rebased, provenance=provenance), now)
         outcome.effects.append(ReportPlan(provenance))
@@ -80,7 +85,7 @@ class Planning:
     def _put_in_force(self, plan: Plan, now: float) -> None:
         state = self._state
         before = set(state.agenda.place)
-        state.planner_down = False
+        state.planner_down, state.rejections = False, 0
         state.agenda = Agenda.of(plan)
         state.plan = plan
         for key in state.agenda.place:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from maestro.costs import LengthForecast
+from maestro.costs import LengthFeatures, LengthForecast
 from maestro.fleet import AcceleratorSpec, NodeSpec
 from maestro.prompt import FittedPrompt
 from maestro.reasons import Reason
@@ -16,7 +16,7 @@ from maestro.workflow import LlmStage, Stage, WorkflowSpec
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at a stage on a replica. ``confirmed``: its node is known to have it."""
+    """One try at a stage on a replica. ``recovered``: an earlier scheduler sent it."""
 
     id: str
     accelerator: str
@@ -27,7 +27,7 @@ class Attempt:
     sent_at_s: float
     expected_end_s: float
     latest_end_s: float
-    confirmed: bool = True
+    recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class StageRecord:
     reason: Reason | None = Reason.WAITING_FOR_PREDECESSORS
     detail: str = ""
     attempts: int = 0
+    refusals: int = 0
     attempt: Attempt | None = None
     last_attempt_id: str = ""
     output: str = ""
@@ -71,6 +72,11 @@ class StageRecord:
     ran_in_cluster: str = ""
     model: str = ""
     accelerator: str = ""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that may run it, most wanted first; none for a tool."""
+        return self.spec.models if isinstance(self.spec, LlmStage) else ()
 
     @property
     def ready(self) -> bool:
@@ -105,7 +111,10 @@ class StageRecord:
 
 @dataclass(slots=True)
 class WorkflowRecord:
-    """A workflow that was accepted and has not ended."""
+    """A workflow that was accepted and has not ended.
+
+    ``remaining_work_s`` is the predicted time of its ``unfinished`` stages, one after the other.
+    """
 
     id: str
     spec: WorkflowSpec
@@ -119,6 +128,18 @@ class WorkflowRecord:
     detail: str = ""
     ended_at_s: float | None = None
     service_s: float = 0.0
+    remaining_work_s: float = 0.0
+    unfinished: int = 0
+
+    def expect(self) -> None:
+        """Sums up what is left to do; to be called when the stages have been estimated."""
+        left = [stage.typical_s for stage in self.stages.values() if not stage.state.final]
+        self.remaining_work_s, self.unfinished = sum(left), len(left)
+
+    def count_off(self, stage: StageRecord) -> None:
+        """A stage has succeeded: that much less is left to do."""
+        self.remaining_work_s = max(0.0, self.remaining_work_s - stage.typical_s)
+        self.unfinished -= 1
 
     def status(self, sequence: int, *, stages: bool) -> WorkflowStatus:
         """The workflow as a value, with or without its stages."""
@@ -150,7 +171,10 @@ class NodeState(StrEnum):
 
 @dataclass(slots=True)
 class ReplicaRecord:
-    """A replica the scheduler ordered or was told of. ``load_from_s`` and ``ready_at_s`` are instants."""
+    """A replica the scheduler ordered or was told of. ``ready_at_s`` is an instant.
+
+    ``seen``: its node has shown it in a report; one that was seen and is shown no more is gone.
+    """
 
     model: str
     generation: int
@@ -158,32 +182,66 @@ class ReplicaRecord:
     kv_pool_bytes: int
     ready_at_s: float
     last_used_s: float = 0.0
+    seen: bool = False
+    no_unload_before_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoppingAttempt:
+    """An attempt that was told to stop: it holds its place until its node has stopped it.
+
+    ``features`` is what the predictor needs to learn from how far it came; None where that says nothing.
+    """
+
+    key: StageKey
+    attempt: Attempt
+    features: LengthFeatures | None
 
 
 @dataclass(slots=True)
 class AcceleratorRecord:
-    """An accelerator with what is on it. ``retired`` holds the highest generation of each model that is gone."""
+    """An accelerator with what is on it.
+
+    ``running`` and ``stopping`` (by attempt id) hold places. ``retired`` holds the highest generation of each model
+    that is gone.
+    """
 
     spec: AcceleratorSpec
     node: str
     cluster: str
     replicas: dict[str, ReplicaRecord] = field(default_factory=dict)
     running: dict[StageKey, Attempt] = field(default_factory=dict)
+    stopping: dict[str, StoppingAttempt] = field(default_factory=dict)
     retired: dict[str, int] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
     no_load_before_s: dict[str, float] = field(default_factory=dict)
 
+    def occupants(self) -> list[Attempt]:
+        """Every attempt that holds a place."""
+        return [*self.running.values(), *(stopping.attempt for stopping in self.stopping.values())]
+
 
 @dataclass(slots=True)
 class NodeRecord:
-    """A node of the scenario. ``reported``: its status has been seen in this instance's life."""
+    """A node of the scenario. ``instance_id`` is empty while it is not there.
+
+    ``reported``: its status has been seen since it registered last; nothing is sent to it before.
+    """
 
     spec: NodeSpec
     cluster: str
-    state: NodeState = NodeState.ABSENT
     address: str = ""
     instance_id: str = ""
     lease_generation: int = 0
     last_seen_s: float = 0.0
     reported: bool = False
+    draining: bool = False
+    lost: bool = False
     models: frozenset[str] = frozenset()
+
+    @property
+    def state(self) -> NodeState:
+        """What the scheduler believes of the node."""
+        if not self.instance_id:
+            return NodeState.LOST if self.lost else NodeState.ABSENT
+        return NodeState.DRAINING if self.draining else NodeState.UP

@@ -107,6 +107,7 @@ def _resume(state: SchedulerState, costing: Costing, stage: StageRecord, status:
         sent_at_s=started,
         expected_end_s=started + option.duration_s,
         latest_end_s=started + option.duration_p90_s,
+        recovered=True,
     )
     stage.attempt = attempt
     accelerator.running[stage.key] = attempt

@@ -107,6 +107,12 @@ class Snapshots:
             for key, attempt in accelerator.running.items()
             if accelerator.spec.name in usable
         ]
+        running += [
+            _running_attempt(found.key, accelerator.spec.name, found.attempt.model, found.attempt, now)
+            for accelerator in self._state.accelerators.values()
+            for found in accelerator.stopping.values()
+            if accelerator.spec.name in usable
+        ]
         placed = {stage.key for stage in running}
         running += [
             self._running_elsewhere(stage, now)
@@ -156,14 +162,13 @@ class Snapshots:
 
 def workflow_state(workflow: WorkflowRecord, now: float) -> WorkflowState:
     """A workflow as the planner sees it."""
-    remaining = sum(stage.typical_s for stage in workflow.stages.values() if not stage.state.final)
     return WorkflowState(
         id=workflow.id,
         deadline_s=workflow.deadline_at_s - now,
         weight=workflow.weight,
         age_s=now - workflow.accepted_at_s,
         slo_class=workflow.slo_class,
-        remaining_work_s=remaining,
+        remaining_work_s=workflow.remaining_work_s,
         service_s=workflow.service_s,
     )
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from maestro.costs import LengthFeatures
 from maestro.fleet import NodeSpec
 from maestro.plan import Plan
 from maestro.snapshot import StageKey
@@ -29,8 +27,7 @@ _GENERATIONS_PER_EPOCH = 1 << 32
 class SchedulerState:
     """The core's whole memory. ``epoch`` grows with every start of a scheduler on the same store.
 
-    ``ready`` holds the ready LLM stages; ``touched`` the accelerators whose agenda may be able to go on;
-    ``stopped`` what is known of attempts that were stopped and whose length is still to be told.
+    ``ready`` holds the ready LLM stages; ``touched`` the accelerators whose agenda may be able to go on.
     """
 
     config: CoreConfig
@@ -49,9 +46,10 @@ class SchedulerState:
     plan_requested_at_s: float = float("-inf")
     planning: bool = False
     planner_down: bool = False
+    rejections: int = 0
     generations: int = 0
     observations: int = 0
-    stopped: OrderedDict[str, LengthFeatures] = field(default_factory=OrderedDict)
+    last_tick_s: float = 0.0
     tools_to_start: list[StageKey] = field(default_factory=list)
     tool_timers: list[tuple[float, StageKey]] = field(default_factory=list)
 
@@ -104,3 +102,11 @@ class SchedulerState:
         """Takes out the tool stages whose time has come."""
         while self.tool_timers and self.tool_timers[0][0] <= now:
             yield heappop(self.tool_timers)[1]
+
+    def on_node(self, node: str) -> list[AcceleratorRecord]:
+        """The node's accelerators."""
+        return [accelerator for accelerator in self.accelerators.values() if accelerator.node == node]
+
+    def touch_node(self, node: str) -> None:
+        """All accelerators of the node may be able to go on: they wait for each other's loads."""
+        self.touched.update(accelerator.spec.name for accelerator in self.on_node(node))

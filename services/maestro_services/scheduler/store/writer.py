@@ -34,7 +34,11 @@ class Write:
 
 
 class Writer:
-    """The only thread that writes. A failed commit is final: ``failed`` is called once and nothing more is written."""
+    """The only thread that writes. A failed commit is final: ``failed`` is called once and nothing more is written.
+
+    That holds for a second row under one idempotency key, too. Submissions lets none through, and a store has one
+    owner; leaving out such a row would have the core run a workflow that the store does not know.
+    """
 
     def __init__(self, engine: Engine, failed: Callable[[BaseException], None]) -> None:
         """Starts the thread on a connection of its own."""

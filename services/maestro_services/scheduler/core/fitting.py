@@ -1,0 +1,52 @@
+"""What can run at all: which reservations the replicas that are, or could be, on usable accelerators have room for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from maestro.fleet import ModelSpec
+from maestro.snapshot import ReplicaPhase, RunOption
+from maestro_services.scheduler.core.records import AcceleratorRecord
+from maestro_services.scheduler.core.state import SchedulerState
+
+SERVING = (ReplicaPhase.READY, ReplicaPhase.LOADING)
+
+Rooms = Mapping[tuple[str, str], int]
+"""For each model and kind of accelerator the largest KV reservation, in bytes, that some replica can hold."""
+
+
+def may_load(state: SchedulerState, accelerator: AcceleratorRecord, model: ModelSpec, now: float) -> bool:
+    """Whether a load is possible: its node has the weights, it fits, its kind is served, its loads do not fail."""
+    pool = 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes
+    return (
+        model.fixed_bytes + pool <= accelerator.spec.memory_bytes
+        and model.name in state.nodes[accelerator.node].models
+        and accelerator.spec.kind in model.speeds
+        and now >= accelerator.no_load_before_s.get(model.name, 0.0)
+    )
+
+
+def rooms(state: SchedulerState, now: float, *, loads: bool) -> Rooms:
+    """What replicas of usable accelerators have room for; with ``loads`` also those that could be loaded."""
+    found: dict[tuple[str, str], int] = {}
+    models = state.config.fleet.models
+    for accelerator in state.usable():
+        kind = accelerator.spec.kind
+        for replica in accelerator.replicas.values():
+            if replica.phase in SERVING:
+                room = _room(accelerator, models[replica.model], replica.kv_pool_bytes)
+                found[replica.model, kind] = max(room, found.get((replica.model, kind), 0))
+        for model in models.values() if loads else ():
+            if may_load(state, accelerator, model, now):
+                room = _room(accelerator, model, model.kv_pool_bytes)
+                found[model.name, kind] = max(room, found.get((model.name, kind), 0))
+    return found
+
+
+def fits(options: Iterable[RunOption], largest: Rooms) -> bool:
+    """Whether one of a stage's options has room somewhere."""
+    return any(option.kv_bytes <= largest.get((option.model, option.kind), -1) for option in options)
+
+
+def _room(accelerator: AcceleratorRecord, model: ModelSpec, pool_bytes: int) -> int:
+    return accelerator.spec.memory_bytes - model.fixed_bytes if accelerator.spec.kv_elastic else pool_bytes

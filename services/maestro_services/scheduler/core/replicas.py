@@ -1,0 +1,120 @@
+"""What becomes of replicas: they are seen, become ready, fail, and go. The node's own report decides."""
+
+from __future__ import annotations
+
+from maestro.snapshot import ReplicaPhase
+from maestro_services.scheduler.core.events import (
+    NodeStatusReported,
+    ReplicaCommandRefused,
+    ReplicaReport,
+    ReplicaUnloaded,
+)
+from maestro_services.scheduler.core.lifecycle import Lifecycle
+from maestro_services.scheduler.core.outcome import Outcome, UnloadReplica
+from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaRecord
+from maestro_services.scheduler.core.state import SchedulerState
+
+FIRST_LOAD_RETRY_S = 5.0
+LONGEST_LOAD_RETRY_S = 120.0
+UNLOAD_RETRY_S = 1.0
+
+
+class Replicas:
+    """Keeps the accelerators' replicas as their nodes report them."""
+
+    def __init__(self, state: SchedulerState, lifecycle: Lifecycle) -> None:
+        """``lifecycle`` takes back the places on accelerators whose replicas are gone."""
+        self._state = state
+        self._lifecycle = lifecycle
+
+    def report(self, event: NodeStatusReported, now: float, outcome: Outcome) -> None:
+        """Takes over a node's view. What it has shown before and shows no more is gone."""
+        shown = {(report.accelerator, report.model): report for report in event.replicas}
+        for report in event.replicas:
+            accelerator = self._state.accelerators.get(report.accelerator)
+            if accelerator is not None and accelerator.node == event.node:
+                self._apply(accelerator, report, now, outcome)
+        for accelerator in self._state.on_node(event.node):
+            for replica in list(accelerator.replicas.values()):
+                present = shown.get((accelerator.spec.name, replica.model))
+                if replica.seen and (present is None or present.generation != replica.generation):
+                    self._retire(accelerator, replica.model, replica.generation)
+                    self._state.plan_wanted = True
+
+    def unloaded(self, event: ReplicaUnloaded) -> None:
+        """A replica is gone and its memory free."""
+        accelerator = self._state.accelerators[event.accelerator]
+        self._retire(accelerator, event.model, event.generation)
+        self._state.touch_node(accelerator.node)
+
+    def refused(self, event: ReplicaCommandRefused, now: float) -> None:
+        """A load was refused (tried again later, perhaps elsewhere), or an unload (the replica serves on)."""
+        accelerator = self._state.accelerators[event.accelerator]
+        replica = accelerator.replicas.get(event.model)
+        if replica is None or replica.generation != event.generation:
+            return
+        if replica.phase is ReplicaPhase.DRAINING:
+            replica.phase = ReplicaPhase.READY
+            replica.no_unload_before_s = now + UNLOAD_RETRY_S
+        elif not replica.seen:
+            self._load_failed(accelerator, event.model, event.generation, now)
+        self._state.touch_node(accelerator.node)
+        self._state.plan_wanted = True
+
+    def forget(self, accelerator: AcceleratorRecord) -> None:
+        """Nothing on the accelerator is believed any more."""
+        accelerator.replicas.clear()
+        accelerator.retired.clear()
+
+    def _apply(self, accelerator: AcceleratorRecord, report: ReplicaReport, now: float, outcome: Outcome) -> None:
+        if report.generation <= accelerator.retired.get(report.model, -1):
+            return
+        known = accelerator.replicas.get(report.model)
+        if known is not None and known.generation > report.generation:
+            return
+        if report.phase is ReplicaPhase.FAILED:
+            self._load_failed(accelerator, report.model, report.generation, now)
+            return
+        if not self._is_wanted(accelerator, report.model):
+            outcome.effects.append(
+                UnloadReplica(accelerator.node, accelerator.spec.name, report.model, report.generation)
+            )
+            return
+        if known is None or known.generation < report.generation:
+            known = self._adopt(accelerator, report, now)
+        known.seen = True
+        if known.phase is not ReplicaPhase.DRAINING or report.phase is not ReplicaPhase.READY:
+            known.phase = report.phase
+        if report.phase is ReplicaPhase.READY:
+            accelerator.load_failures.pop(report.model, None)
+            known.ready_at_s = min(known.ready_at_s, now)
+
+    def _is_wanted(self, accelerator: AcceleratorRecord, model: str) -> bool:
+        """Whether the scenario still has the model for this kind of accelerator."""
+        spec = self._state.config.fleet.models.get(model)
+        return spec is not None and accelerator.spec.kind in spec.speeds
+
+    def _adopt(self, accelerator: AcceleratorRecord, report: ReplicaReport, now: float) -> ReplicaRecord:
+        """A replica that an earlier scheduler had loaded."""
+        start_s = self._state.config.fleet.models[report.model].speeds[accelerator.spec.kind].start_s
+        ready_at_s = now if report.phase is ReplicaPhase.READY else now + max(0.0, start_s - report.load_s)
+        replica = ReplicaRecord(report.model, report.generation, report.phase, report.kv_pool_bytes, ready_at_s, now)
+        accelerator.replicas[report.model] = replica
+        return replica
+
+    def _load_failed(self, accelerator: AcceleratorRecord, model: str, generation: int, now: float) -> None:
+        """The engine is gone. The next load of this model here waits, longer each time."""
+        self._retire(accelerator, model, generation)
+        failures = min(10, accelerator.load_failures.get(model, 0) + 1)
+        accelerator.load_failures[model] = failures
+        delay_s = min(LONGEST_LOAD_RETRY_S, FIRST_LOAD_RETRY_S * 2 ** (failures - 1))
+        accelerator.no_load_before_s[model] = now + delay_s
+        self._lifecycle.unplace([accelerator.spec.name], now)
+        self._state.plan_wanted = True
+
+    def _retire(self, accelerator: AcceleratorRecord, model: str, generation: int) -> None:
+        """The replica's present life is over; whatever is still said of it is old."""
+        replica = accelerator.replicas.get(model)
+        if replica is not None and replica.generation <= generation:
+            del accelerator.replicas[model]
+        accelerator.retired[model] = max(generation, accelerator.retired.get(model, -1))
