@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from maestro.errors import InvalidInputError
 from maestro.placeholders import Literal, Quote, parse, quoted_stages
-from maestro.prompt import CUT_MARK, ContextLimitError, fit_context, render
+from maestro.prompt import CUT_MARK, MAX_CHARS_PER_TOKEN, ContextLimitError, fit_context, render
 from maestro.special_tokens import SpecialTokens, read_special_tokens
 from maestro.tokens import count_prompt_tokens, estimate_tokens, read_token_counter
 from maestro.workflow import ChatMessage, ContextPolicy
@@ -196,6 +196,50 @@ def test_that_a_megabyte_is_cut_to_the_context():
     fitted = fit("{{a.output}}", ContextPolicy.TRUNCATE_OLDEST, a="w " * 500_000, context_tokens=2048, max_tokens=100)
     assert fitted.prompt_tokens <= 1948
     assert fitted.output_tokens == 100
+
+
+@pytest.mark.parametrize(
+    "text", ["word " * 800_000, " " * 4_000_000, "敏捷的" * 1_000_000 + "w " * 5000, "a1" * 2_000_000]
+)
+def test_that_a_quote_of_megabytes_is_cut_with_few_counts_of_little_text(text):
+    counted = []
+
+    def count(content):
+        counted.append(len(content))
+        return estimate_tokens(content)
+
+    fitted = fit("{{a.output}}", ContextPolicy.TRUNCATE_OLDEST, 4096, 96, count, a=text)
+    assert fitted.prompt_tokens <= 4000
+    assert fitted.prompt_tokens >= 3900 or fitted.cut_chars == len(text) - 4000 * MAX_CHARS_PER_TOKEN
+    assert len(counted) <= 12
+    assert max(counted) <= 4000 * MAX_CHARS_PER_TOKEN + len(CUT_MARK)
+
+
+def test_that_nothing_is_cut_off_a_quote_that_fits_exactly():
+    fitted = fit("{{a.output}}", ContextPolicy.TRUNCATE_OLDEST, 5000, 10, a="w " * 4950)
+    assert (fitted.prompt_tokens, fitted.cut_chars) == (4990, 0)
+
+
+def test_that_an_own_text_beyond_any_count_fails_uncounted_whatever_could_be_cut():
+    with pytest.raises(ContextLimitError, match="over 60"):
+        fit(
+            "w" * 60 * MAX_CHARS_PER_TOKEN + " {{a.output}}",
+            ContextPolicy.TRUNCATE_OLDEST,
+            count=lambda text: pytest.fail("counted"),
+            a="x",
+        )
+
+
+def test_that_the_head_of_a_prompt_that_is_too_long_is_all_that_is_counted():
+    counted = []
+
+    def count(content):
+        counted.append(len(content))
+        return len(content) // 3
+
+    with pytest.raises(ContextLimitError):
+        fit("{{a.output}}", context_tokens=1000, count=count, a="x" * 15_000)
+    assert sum(counted) <= 6000
 
 
 @given(st.text(max_size=300), st.text(max_size=300), st.integers(41, 400), st.integers(1, 100))

@@ -34,7 +34,7 @@ _SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     # The scheduler asks quiet connections every 10 s whether somebody is there.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     # Two agents on one port would each get half of the commands.
     ("grpc.so_reuseport", 0),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,18 +11,8 @@ from maestro_services.cli.connection import DEFAULT_SERVER, ServerOption
 from maestro_services.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
-    from maestro.client import PlanReport
     from maestro.status import WorkflowStatus
-    from maestro_services.cli.fleet_client import NodeView
-
-
-@dataclass(frozen=True, slots=True)
-class StatusReport:
-    """What ``maestro status`` shows. ``workflows`` are the newest ones, without their stages."""
-
-    nodes: tuple[NodeView, ...]
-    workflows: tuple[WorkflowStatus, ...]
-    plan: PlanReport
+    from maestro_services.cli.status_view import StatusReport
 
 
 def status(
@@ -55,6 +44,7 @@ async def _gather(server: str, limit: int) -> StatusReport:
     """Ask the scheduler for everything."""
     from maestro.client import AsyncClient
     from maestro_services.cli.fleet_client import list_nodes
+    from maestro_services.cli.status_view import StatusReport
 
     async with AsyncClient(server) as client:
         nodes = await list_nodes(server)

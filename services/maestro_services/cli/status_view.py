@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,11 +14,17 @@ from maestro.plan import Provenance
 from maestro.status import WorkflowStatus
 from maestro_services.cli.fleet_client import NodeView, ReplicaView
 
-if TYPE_CHECKING:
-    from maestro_services.cli.operations import StatusReport
-
 _GIB = 1 << 30
 _MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """What ``maestro status`` shows. ``workflows`` are the newest ones, without their stages."""
+
+    nodes: tuple[NodeView, ...]
+    workflows: tuple[WorkflowStatus, ...]
+    plan: PlanReport
 
 
 def status_view(report: StatusReport) -> RenderableType:

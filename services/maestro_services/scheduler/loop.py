@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
 
+from maestro.errors import UnreachableError
 from maestro.v1 import scheduler_pb2
 from maestro_services.scheduler.core.core import SchedulerCore
 from maestro_services.scheduler.core.events import Event, PlanDue, Tick
@@ -22,6 +23,7 @@ from maestro_services.scheduler.core.outcome import (
     SaveDrainedNodes,
     SavePredictor,
 )
+from maestro_services.scheduler.core.restoring import RestoredWorkflow
 from maestro_services.scheduler.store import Store
 from maestro_services.scheduler.store.writer import Write
 from maestro_services.scheduler.views import Views
@@ -53,7 +55,7 @@ class _Pending:
 
 
 class SchedulerLoop:
-    """Owns the core. Everything here runs on one event loop; only the store's callback comes from another thread."""
+    """Owns the core. Everything here runs on one event loop."""
 
     def __init__(
         self,
@@ -77,10 +79,13 @@ class SchedulerLoop:
         self._carry_out = carry_out
         self._failed = failed
         self._loop = asyncio.get_running_loop()
-        self._durable: deque[tuple[_Pending, list[scheduler_pb2.WatchWorkflowResponse]]] = deque()
         self._in_store = 0
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+
+    def restore(self, workflows: list[RestoredWorkflow]) -> None:
+        """Takes over what an earlier scheduler had accepted and not ended; the views have it already."""
+        self._settle(self.core.restore(workflows, self.clock.now()), None)
 
     def start(self) -> None:
         """Begins to keep time."""
@@ -110,7 +115,7 @@ class SchedulerLoop:
     def _handle(self, event: Event, settled: asyncio.Future[None] | None) -> None:
         if self._closed:
             if settled is not None:
-                settled.set_exception(ConnectionAbortedError("the scheduler is stopping"))
+                settled.set_exception(UnreachableError("the scheduler is stopping; send it again to the next one"))
             return
         now = self.clock.now()
         try:
@@ -137,21 +142,12 @@ class SchedulerLoop:
         self._store.write(Write(outcome.transitions, facts, lambda wire: self._on_durable(pending, wire)))
 
     def _on_durable(self, pending: _Pending, wire: list[scheduler_pb2.WatchWorkflowResponse]) -> None:
-        """In the writer's thread: hands the outcome back to the event loop."""
-        self._durable.append((pending, wire))
-        if len(self._durable) == 1:
-            self._loop.call_soon_threadsafe(self._drain)
-
-    def _drain(self) -> None:
-        while self._durable:
-            pending, wire = self._durable[0]
-            self._in_store -= 1
-            try:
-                self._finish(pending, wire)
-            except Exception as error:
-                self._give_up(error)
-                raise
-            self._durable.popleft()
+        self._in_store -= 1
+        try:
+            self._finish(pending, wire)
+        except Exception as error:
+            self._give_up(error)
+            raise
 
     def _finish(self, pending: _Pending, wire: list[scheduler_pb2.WatchWorkflowResponse]) -> None:
         for transition, event in zip(pending.outcome.transitions, wire, strict=True):

@@ -73,7 +73,7 @@ def node_status(node: str, status: node_pb2.GetStatusResponse) -> NodeStatusRepo
         for replica in accelerator.replicas
     )
     attempts = tuple(
-        AttemptReport(attempt.attempt_id, attempt.state == node_pb2.ATTEMPT_STATE_RUNNING)
+        AttemptReport(attempt.attempt_id, attempt.state == node_pb2.ATTEMPT_STATE_RUNNING, attempt.completion_tokens)
         for attempt in status.attempts
     )
     return NodeStatusReported(node, status.instance_id, replicas, attempts)

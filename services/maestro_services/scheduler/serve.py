@@ -45,7 +45,12 @@ class Scheduler:
         self._event_loop = asyncio.get_running_loop()
         self._broken: BaseException | None = None
         self._listening: asyncio.Future[str] = self._event_loop.create_future()
-        self._store = Store(settings.store, synchronous=settings.store_synchronous, failed=self._store_failed)
+        self._store = Store(
+            settings.store,
+            synchronous=settings.store_synchronous,
+            failed=self._give_up,
+            schedule=self._event_loop.call_soon,
+        )
         self._views = Views(settings.watcher_buffer)
         predictor = recovered_predictor(self._store, settings.predictor)
         core = SchedulerCore(
@@ -95,12 +100,12 @@ class Scheduler:
 
     def _recover(self, core: SchedulerCore) -> None:
         stored = self._store.active()
-        core.restore([recovered_workflow(workflow) for workflow in stored], self.loop.clock.now())
         drained = self._store.fact(DRAINED_FACT)
         if drained is not None:
             core.drain(frozenset(orjson.loads(drained)))
         for workflow in stored:
             self._views.restore(whole_status(workflow))
+        self.loop.restore([recovered_workflow(workflow) for workflow in stored])
         if stored:
             log.info("took over %d workflows that had not ended", len(stored))
 
@@ -110,7 +115,7 @@ class Scheduler:
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", LEAST_PING_INTERVAL_MS),
+            ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_INTERVAL_MS),
         ]
         server = grpc.aio.server(options=options)
         submissions = Submissions(
@@ -142,13 +147,9 @@ class Scheduler:
     def _plans(self) -> tuple[dict[str, int], dict[str, int]]:
         return dict(self.loop.plans), dict(self.loop.fallbacks)
 
-    def _store_failed(self, error: BaseException) -> None:
-        """In the writer's thread: without a store there is no scheduler; a new one recovers what is durable."""
-        log.critical("the store failed, so the scheduler stops: %s", error)
-        self._event_loop.call_soon_threadsafe(self._give_up, error)
-
     def _give_up(self, error: BaseException) -> None:
         """Stops the scheduler; whoever started it is told why, and another one recovers what is durable."""
+        log.critical("the scheduler stops: %s", error)
         self._broken = self._broken or error
         self._stop.set()
 
@@ -156,8 +157,8 @@ class Scheduler:
 def _favour_short_waits() -> None:
     """Settings of the interpreter under which neither threads nor the collector hold a stage up.
 
-    Workflows live long: walking all of them again and again would free nothing. The writer's thread takes the
-    interpreter's lock several times a commit, and the default lets it wait 5 ms each time.
+    Workflows live long: walking all of them again and again would free nothing. Threads read from the store,
+    from the planner and from gRPC, and the default lets each keep the interpreter's lock for 5 ms.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)

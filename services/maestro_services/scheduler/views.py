@@ -133,7 +133,7 @@ class Views:
             status.stages[position].CopyFrom(event.stage)
 
     def _stage_positions(self, status: workflow_pb2.WorkflowStatus) -> dict[str, int]:
-        """Where each stage of an active workflow stands in its status: stages change one by one, thousands at a time."""
+        """Where each stage stands in its workflow's status: thousands of them may change in one event."""
         positions = self._positions.get(status.id)
         if positions is None:
             positions = {stage.id: position for position, stage in enumerate(status.stages)}

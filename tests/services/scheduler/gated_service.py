@@ -33,7 +33,8 @@ class GatedStore(Store):
         self.failures: list[BaseException] = []
         self.held: list[Write] = []
         self.is_shut = False
-        super().__init__(folder / "store.sqlite", synchronous="normal", failed=self.failures.append)
+        schedule = asyncio.get_running_loop().call_soon
+        super().__init__(folder / "store.sqlite", synchronous="normal", failed=self.failures.append, schedule=schedule)
 
     def write(self, write: Write) -> None:
         """Queues a write, or keeps it behind the gate."""

@@ -241,11 +241,10 @@ def test_a_draining_node_takes_nothing_new_and_finishes_what_runs() -> None:
     assert driver.stage("only").state is StageState.SUCCEEDED
 
 
-def test_a_stage_nothing_can_hold_says_so_and_holds_up_nobody() -> None:
-    tight = fleet()
-    huge = replace(tight.models["critic"], overhead_bytes=100 * GIB)
-    driver = Driver(core_config(fleet=replace(tight, models={**tight.models, "critic": huge})))
-    driver.bring_up()
+def test_a_stage_whose_model_no_node_has_says_so_and_holds_up_nobody() -> None:
+    driver = Driver()
+    driver.post(on.NodeRegistered("left-node", "left-node-1", "127.0.0.1:1", frozenset({"writer"})))
+    driver.report("left-node")
     driver.submit(single("critic"), "w1")
     driver.submit(single("writer"), "w2")
     driver.plan()

@@ -135,6 +135,21 @@ def test_a_cancelled_attempt_holds_its_place_until_its_node_has_stopped_it() -> 
     assert report.phase is ReplicaPhase.READY
 
 
+def test_a_stop_whose_answer_was_lost_ends_with_the_next_report() -> None:
+    driver, report = loaded()
+    driver.submit(single(), "w1")
+    (attempt,) = driver.attempts()
+    driver.post(on.CancelRequested("w1"))
+    driver.report("left-node", report, attempts=(on.AttemptReport(attempt.attempt_id, True, 2),))
+    accelerator = driver.core._state.accelerators["left-node-gpu"]
+    assert [found.id for found in accelerator.occupants()] == [attempt.attempt_id]
+    before = driver.core.predictor_state()
+    driver.report("left-node", report, attempts=(on.AttemptReport(attempt.attempt_id, False, 5),))
+    assert accelerator.occupants() == []
+    assert driver.core.predictor_state() != before
+    assert do.AcknowledgeAttempts("left-node", (attempt.attempt_id,)) in driver.effects
+
+
 def test_the_same_instance_that_registers_again_keeps_what_runs_there() -> None:
     driver, report = loaded()
     driver.submit(single(), "w1")

@@ -9,6 +9,7 @@ import pytest
 from core_driver import core_config
 from service_world import call, fleet
 
+from maestro.errors import UnreachableError
 from maestro.workflow import WorkflowSpec
 from maestro_services.scheduler.core import SchedulerCore
 from maestro_services.scheduler.core import events as on
@@ -54,7 +55,7 @@ async def test_an_event_that_breaks_the_core_stops_the_scheduler(monkeypatch: py
     with pytest.raises(KeyError):
         loop.post(on.Tick())
     assert [type(error) for error in failures] == [KeyError]
-    with pytest.raises(ConnectionAbortedError):
+    with pytest.raises(UnreachableError):
         await loop.post_durably(on.Tick())
 
 

@@ -12,17 +12,15 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from service_world import call, diamond, settings, world
+from service_world import call, diamond, world
 
-from maestro.client import AsyncClient
-from maestro.errors import ConflictError, InvalidInputError, NotFoundError, OverloadedError
+from maestro.errors import ConflictError, InvalidInputError, NotFoundError
 from maestro.events import StageChanged, StageTokens, WorkflowChanged
 from maestro.plan import PlanSource
 from maestro.reasons import Reason
 from maestro.status import StageState, WorkflowState
 from maestro.v1 import fleet_pb2, fleet_pb2_grpc, scheduler_pb2, scheduler_pb2_grpc
 from maestro.workflow import LlmStage, ToolStage, WorkflowSpec
-from maestro_services.scheduler.serve import Scheduler
 
 NO_NODES = {"left-node": False, "right-node": False}
 
@@ -156,19 +154,6 @@ async def test_a_large_dag_and_a_large_prompt_get_an_answer_of_ours(tmp_path: Pa
         big = replace(stage, messages=(replace(stage.messages[0], content="x" * 5_000_000),))
         with pytest.raises(InvalidInputError, match=r"4194304|4 MiB"):
             await maestro.client.submit(WorkflowSpec("essays", (big,)))
-
-
-async def test_a_full_submit_queue_answers_overloaded(tmp_path: Path) -> None:
-    stop = asyncio.Event()
-    scheduler = Scheduler(replace(settings(tmp_path), submit_queue=1), stop)
-    serving = asyncio.create_task(scheduler.run())
-    address = await scheduler.wait_listening()
-    async with AsyncClient(address) as client:
-        answers = await asyncio.gather(*(client.submit(diamond()) for _ in range(50)), return_exceptions=True)
-    stop.set()
-    await serving
-    assert any(isinstance(answer, OverloadedError) for answer in answers)
-    assert any(isinstance(answer, str) for answer in answers)
 
 
 async def test_lists_come_in_pages(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,18 @@ from maestro_services.scheduler.store import Store
 from maestro_services.scheduler.store.writer import Write
 
 
+def at_once(flush: Callable[[], None]) -> None:
+    """Commits every write by itself."""
+    flush()
+
+
 def open_store(folder: Path) -> Store:
     """A store whose failures fail the test."""
 
     def failed(error: BaseException) -> None:
         raise AssertionError from error
 
-    return Store(folder / "store.sqlite", synchronous="full", failed=failed)
+    return Store(folder / "store.sqlite", synchronous="full", failed=failed, schedule=at_once)
 
 
 def write(store: Store, driver: Driver) -> None:
@@ -148,7 +154,7 @@ def test_a_commit_that_fails_is_reported_and_nothing_later_counts_as_durable(tmp
         failures.append(error)
         failed.set()
 
-    store = Store(tmp_path / "store.sqlite", synchronous="normal", failed=note)
+    store = Store(tmp_path / "store.sqlite", synchronous="normal", failed=note, schedule=at_once)
     submitted(driver, "w1")
     durable: list[str] = []
     store.write(Write(driver.transitions, [], lambda _: durable.append("first")))

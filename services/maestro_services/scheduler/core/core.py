@@ -24,6 +24,7 @@ from maestro_services.scheduler.core.restoring import RestoredWorkflow, restore
 from maestro_services.scheduler.core.snapshots import Snapshots
 from maestro_services.scheduler.core.starting import Starter
 from maestro_services.scheduler.core.state import SchedulerState
+from maestro_services.scheduler.core.suitability import Suitability
 from maestro_solver.predictor import LengthPredictor
 
 OBSERVATIONS_PER_SAVE = 32
@@ -43,7 +44,8 @@ class SchedulerCore:
         self._lifecycle = Lifecycle(self._state, self._costing, predictor, ordering)
         self._replicas = Replicas(self._state, self._lifecycle)
         self._nodes = Nodes(self._state, self._lifecycle, self._replicas)
-        starter = Starter(self._state, self._lifecycle, self._costing)
+        self._suitability = Suitability(self._state, self._lifecycle, self._costing)
+        starter = Starter(self._state, self._lifecycle, self._costing, self._suitability)
         self._execution = Execution(self._state, starter)
         self._placement = Placement(self._state, self._snapshots, self._execution)
         self._planning = Planning(self._state, self._snapshots, self._lifecycle)
@@ -53,16 +55,17 @@ class SchedulerCore:
         outcome = Outcome()
         self._apply(event, now, outcome)
         self._lifecycle.start_tools(now, outcome)
-        self._execution.advance(now, outcome)
-        self._placement.place_ready(now, outcome)
+        self._suitability.examine_ready(now, outcome)
+        moved = self._execution.advance(now, outcome)
+        self._placement.place_ready(now, outcome, moved=moved)
         if self._state.observations >= OBSERVATIONS_PER_SAVE:
             self._state.observations = 0
             outcome.effects.append(SavePredictor(self._predictor.state()))
         return outcome
 
-    def restore(self, workflows: list[RestoredWorkflow], now: float) -> None:
-        """Takes over what an earlier scheduler had accepted and not ended."""
-        restore(self._state, self._lifecycle, self._costing, workflows, now)
+    def restore(self, workflows: list[RestoredWorkflow], now: float) -> Outcome:
+        """Takes over what an earlier scheduler had accepted and not ended; tells what cannot go on as it was."""
+        return restore(self._state, self._lifecycle, self._costing, workflows, now)
 
     def drain(self, nodes: frozenset[str]) -> None:
         """Takes over which nodes an operator had drained."""
@@ -74,10 +77,9 @@ class SchedulerCore:
         candidates = [now + HEARTBEAT_OF_TIME_S]
         if self._state.tool_timers:
             candidates.append(self._state.tool_timers[0][0])
-        for _, key in zip(range(16), self._state.ready, strict=False):
-            stage = self._state.stage(key)
-            if stage is not None and stage.not_before_s > now:
-                candidates.append(stage.not_before_s)
+        pause_end_s = self._state.ready.next_pause_end()
+        if pause_end_s is not None:
+            candidates.append(pause_end_s)
         return min(candidates)
 
     def plan_is_due(self, now: float) -> bool:
@@ -163,5 +165,6 @@ class SchedulerCore:
             case on.Tick():
                 self._lifecycle.finish_timed_tools(now, outcome)
                 self._nodes.expire_leases(now, outcome)
+                self._replicas.end_load_pauses(now)
                 self._planning.notice_drift(now)
                 self._state.touched.update(self._state.accelerators)

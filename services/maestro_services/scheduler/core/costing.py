@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from maestro.costs import LengthFeatures, LengthForecast
+from maestro.fleet import ModelSpec
 from maestro.performance import run_options, stage_s
-from maestro.workflow import LlmStage, ToolStage, WorkflowSpec
+from maestro.prompt import FittedPrompt
+from maestro.snapshot import RunOption
+from maestro.workflow import ContextPolicy, LlmStage, ToolStage, WorkflowSpec
 from maestro_services.scheduler.core.config import CoreConfig
-from maestro_services.scheduler.core.records import StageCost, StageRecord, WorkflowRecord
+from maestro_services.scheduler.core.records import Misfit, StageCost, StageRecord, WorkflowRecord
 from maestro_solver.predictor import LengthPredictor
 
 CHARS_PER_TOKEN = 3.2
@@ -43,7 +46,7 @@ class Costing:
             if isinstance(stage.spec, LlmStage):
                 stage.prompt_tokens = self._expected_prompt(stage.spec, workflow)
                 stage.expected_tokens = self._forecast(stage.spec, workflow.spec.app, stage.spec.models[0]).p50_tokens
-                stage.typical_s = self._typical_s(stage.spec, stage.prompt_tokens, stage.expected_tokens)
+                stage.typical_s = self._typical_s(stage)
             else:
                 stage.typical_s = self.tool_s(stage.spec)
         for stage_id in reversed(workflow.spec.topological_order):
@@ -54,10 +57,18 @@ class Costing:
     def cost(self, workflow: WorkflowRecord, stage: StageRecord) -> StageCost:
         """How the stage can run and what is forecast of it; computed when it is first asked for."""
         if stage.cost is None:
-            if not isinstance(stage.spec, LlmStage):
-                raise TypeError(f"{stage.key} is no LLM stage")
-            stage.cost = self._price(stage.spec, workflow.spec.app, stage.prompt_tokens)
+            stage.cost = self._price(workflow.spec.app, stage)
         return stage.cost
+
+    def counted(self, stage: StageRecord, model: str, fitted: FittedPrompt) -> None:
+        """The prompt is known to the token as ``model`` reads it. Others see the same text, if none of it was cut."""
+        stage.prompts[model], stage.cost = fitted, None
+        if not fitted.cut_chars:
+            stage.prompt_tokens = fitted.prompt_tokens
+
+    def exclude(self, stage: StageRecord, model: str, misfit: Misfit) -> None:
+        """The stage cannot run as ``model``."""
+        stage.misfits[model], stage.cost = misfit, None
 
     def reprice(self, stage: StageRecord, prompt_tokens: int) -> None:
         """The prompt is known better than before."""
@@ -83,11 +94,15 @@ class Costing:
             return accepted_at_s + spec.deadline_after_s
         return accepted_at_s + factor * critical_path_s
 
-    def _price(self, spec: LlmStage, app: str, prompt_tokens: int) -> StageCost:
-        forecasts = {name: self._forecast(spec, app, name) for name in spec.models}
-        models = [self._models[name] for name in spec.models]
-        options = run_options(models, forecasts, prompt_tokens, spec.max_tokens, self._kinds, self._quantile)
-        return StageCost(options, forecasts)
+    def _price(self, app: str, stage: StageRecord) -> StageCost:
+        spec = stage.llm
+        models = [self._models[name] for name in spec.models if name in self._models and name not in stage.misfits]
+        forecasts = {model.name: self._forecast(spec, app, model.name) for model in models}
+        options: list[RunOption] = []
+        for model in models:
+            tokens = _prompt_as(model, stage)
+            options += run_options([model], forecasts, tokens, spec.max_tokens, self._kinds, self._quantile)
+        return StageCost(tuple(options), forecasts)
 
     def _expected_prompt(self, spec: LlmStage, workflow: WorkflowRecord) -> int:
         """Tokens the prompt will have: its own text, and for each predecessor its output or what is expected of it."""
@@ -103,11 +118,29 @@ class Costing:
                 tokens += round(record.expected_tokens)
         return tokens
 
-    def _typical_s(self, spec: LlmStage, prompt_tokens: int, output_tokens: float) -> float:
-        """Seconds as the most wanted model on the reference accelerator (or any that serves it), hot and alone."""
-        speeds = self._models[spec.models[0]].speeds
-        speed = speeds.get(self._reference_kind) or next(iter(speeds.values()))
-        return stage_s(speed, prompt_tokens, output_tokens)
+    def _typical_s(self, stage: StageRecord) -> float:
+        """Seconds as the most wanted model that can be served, hot and alone; 0 where none can.
+
+        That is on the reference accelerator, or else on the first kind of the scenario's that serves the model.
+        """
+        for name in stage.llm.models:
+            speeds = self._models[name].speeds if name in self._models else {}
+            for kind in (self._reference_kind, *self._kinds):
+                if kind in speeds:
+                    return stage_s(speeds[kind], _prompt_as(self._models[name], stage), stage.expected_tokens)
+        return 0.0
 
     def _forecast(self, spec: LlmStage, app: str, model: str) -> LengthForecast:
         return self._predictor.forecast(self.features(spec, app, model, 0))
+
+
+def _prompt_as(model: ModelSpec, stage: StageRecord) -> int:
+    """Tokens of the stage's prompt as ``model``: counted, or expected within what the context policy can let through.
+
+    An estimate alone never says that a stage cannot run.
+    """
+    if model.name in stage.prompts:
+        return stage.prompts[model.name].prompt_tokens
+    if stage.llm.context_policy is ContextPolicy.TRUNCATE_OLDEST:
+        return min(stage.prompt_tokens, max(1, model.context_tokens - stage.llm.max_tokens))
+    return min(stage.prompt_tokens, model.context_tokens - 1)

@@ -85,10 +85,11 @@ class ReplicaReport:
 
 @dataclass(frozen=True, slots=True)
 class AttemptReport:
-    """One attempt that a node runs or keeps a result of."""
+    """One attempt that a node runs or keeps a result of, and how many tokens it has produced."""
 
     attempt_id: str
     running: bool
+    completion_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

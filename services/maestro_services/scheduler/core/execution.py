@@ -6,7 +6,6 @@ starts at once, and whatever starts early may delay no earlier-ordered stage, no
 
 from __future__ import annotations
 
-from maestro.prompt import ContextLimitError
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase
 from maestro_services.scheduler.core.agenda import PlannedLoad, PlannedStage
@@ -26,27 +25,30 @@ class Execution:
         self._models = state.config.fleet.models
         self._starter = starter
 
-    def advance(self, now: float, outcome: Outcome) -> None:
-        """Does all that the agenda allows on the touched accelerators."""
+    def advance(self, now: float, outcome: Outcome) -> bool:
+        """Does all that the agenda allows on the touched accelerators; whether there were any."""
+        moved = bool(self._state.touched)
         while self._state.touched:
             name = self._state.touched.pop()
             if self._state.is_usable(name):
                 accelerator = self._state.accelerators[name]
                 self._start_planned(accelerator, now, outcome)
                 self._advance_loads(accelerator, now, outcome)
+        return moved
 
     def try_start(self, planned: PlannedStage, claims: list[Claim], now: float, outcome: Outcome) -> Reason | None:
-        """Starts a ready stage if nothing stands against it; otherwise says what does."""
+        """Starts a ready stage if nothing stands against it; otherwise says what does.
+
+        None as well where the stage turned out not to be able to run as the planned model, and so lost its place.
+        """
         stage = self._state.stage(planned.key)
         if stage is None or not stage.ready:
             return Reason.WAITING_FOR_PREDECESSORS
         if now < stage.not_before_s:
             return Reason.WAITING_FOR_RETRY
         accelerator = self._state.accelerators[planned.accelerator]
-        try:
-            option = self._starter.option(stage, planned.model, accelerator.spec.kind)
-        except ContextLimitError as error:
-            self._starter.fail_for_context(stage, error, now, outcome)
+        option = self._starter.option(stage, planned.model, accelerator.spec.kind, now, outcome)
+        if option is None:
             return None
         candidate = Candidate(planned.model, option.kv_bytes, now + option.duration_p90_s)
         drain_at_s = self._drain_at_s(accelerator, planned, now)

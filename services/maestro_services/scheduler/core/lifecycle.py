@@ -89,6 +89,7 @@ class Lifecycle:
         if isinstance(stage.spec, LlmStage):
             self._costing.reprice_ready(workflow, stage)
             stage.reason = Reason.WAITING_FOR_PLAN
+            self._state.newly_ready.append(stage.key)
             self._enqueue(workflow, stage, now)
         else:
             self._state.tools_to_start.append(stage.key)
@@ -283,7 +284,8 @@ class Lifecycle:
         if placed is not None:
             self._state.touched.add(placed.accelerator)
         else:
-            self._state.ready.add(stage.key, self._ordering.key(workflow, stage, now))
+            order = self._ordering.key(workflow, stage, now)
+            self._state.ready.add(stage.key, order, stage.models, stage.not_before_s)
 
     def finish_stop(self, event: AttemptStopped) -> None:
         """A cancelled attempt has given its place back; it would have gone on for at least what it had produced."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from maestro.reasons import Reason
 from maestro_services.scheduler.core.events import (
     AttemptFailed,
+    AttemptStopped,
     NodeDrainRequested,
     NodeRegistered,
     NodeStatusReported,
@@ -61,6 +62,7 @@ class Nodes:
             node.reported = True
             self._reconcile(node, event, now, outcome)
             self._state.plan_wanted = True
+        self._finish_stops(event)
         self._drop_strangers(event, outcome)
         self._state.touch_node(event.node)
 
@@ -133,8 +135,16 @@ class Nodes:
                     detail = "the node does not know the attempt"
                     gone = AttemptFailed(key, known.id, Reason.NODE_LOST, detail, retryable=True)
                     self._lifecycle.fail_attempt(gone, now, outcome)
-            for attempt_id in set(accelerator.stopping) - reported:
-                self._lifecycle.free_stopped(accelerator, attempt_id)
+
+    def _finish_stops(self, event: NodeStatusReported) -> None:
+        """Attempts that were told to stop and run no more have given their places back, whatever was lost."""
+        shown = {attempt.attempt_id: attempt for attempt in event.attempts}
+        for accelerator in self._state.on_node(event.node):
+            for attempt_id in list(accelerator.stopping):
+                attempt = shown.get(attempt_id)
+                if attempt is None or not attempt.running:
+                    tokens = attempt.completion_tokens if attempt is not None else 0
+                    self._lifecycle.finish_stop(AttemptStopped(attempt_id, tokens))
 
     def _drop_strangers(self, event: NodeStatusReported, outcome: Outcome) -> None:
         """Attempts that nobody waits for any more are stopped where they run, and forgotten where they have ended."""

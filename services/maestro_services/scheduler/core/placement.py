@@ -7,13 +7,16 @@ the planner is down does the heuristic order loads as well.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from maestro.plan import Assignment, Residency
 from maestro.reasons import Reason
-from maestro.snapshot import ReplicaPhase
+from maestro.snapshot import ReplicaPhase, StageKey
 from maestro_services.scheduler.core.agenda import PlannedLoad, PlannedStage
 from maestro_services.scheduler.core.execution import Execution
 from maestro_services.scheduler.core.outcome import Outcome
 from maestro_services.scheduler.core.records import StageRecord
+from maestro_services.scheduler.core.rooms import Rooms, rooms
 from maestro_services.scheduler.core.snapshots import Snapshots
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.grid import Grid
@@ -31,31 +34,69 @@ class Placement:
         self._state = state
         self._snapshots = snapshots
         self._execution = execution
+        self._fruitless: tuple[list[StageKey], bool] | None = None
+        self._nodeless = False
 
-    def place_ready(self, now: float, outcome: Outcome) -> None:
-        """Gives the most wanted ready stages a place, and starts those that may start."""
-        if not len(self._state.ready) or not any(True for _ in self._state.usable()):
+    def place_ready(self, now: float, outcome: Outcome, *, moved: bool) -> None:
+        """Gives the most wanted ready stages a place, and starts those that may start.
+
+        ``moved``: an accelerator may be able to take more than when this was last tried. Where nothing has moved and
+        the same stages found no place before, nothing is tried.
+        """
+        self._state.ready.end_pauses(now)
+        if self._explain_no_node():
             return
-        waiting = [stage for stage in self._first_ready() if now >= stage.not_before_s]
-        if not waiting:
+        keys = self._most_wanted(now)
+        attempt = (keys, self._state.planner_down)
+        if not keys or (not moved and attempt == self._fruitless):
             return
-        view = self._view(now)
-        for stage in waiting:
-            workflow = self._state.workflows[stage.key.workflow]
-            found = view.place(self._snapshots.waiting(workflow, stage, now))
+        placed = self._place(keys, now, outcome)
+        self._fruitless = None if placed else attempt
+        self._execution.advance(now, outcome)
+
+    def _place(self, keys: list[StageKey], now: float, outcome: Outcome) -> bool:
+        """Whether any of the stages found a place. One that cannot start may take its whole workflow with it."""
+        view, placed = self._view(now), False
+        for key in keys:
+            stage = self._state.stage(key)
+            if stage is None or not stage.ready:
+                continue
+            waiting = self._snapshots.waiting(self._state.workflows[key.workflow], stage, now)
+            found = view.place(waiting)
             if isinstance(found, Reason):
                 if self._state.planner_down:  # else what the last plan said of it stands
                     stage.reason = found
             elif found.start_s < self._state.config.horizon_s:
-                view.place_and_keep(self._snapshots.waiting(workflow, stage, now))
+                view.place_and_keep(waiting)
                 self._take(stage, found, now, outcome)
-        self._execution.advance(now, outcome)
+                placed = True
+        return placed
 
-    def _first_ready(self) -> list[StageRecord]:
+    def _most_wanted(self, now: float) -> list[StageKey]:
+        """The first stages that a replica has room for, or one that may be loaded where loads are ordered here."""
         if len(self._state.agenda.place) >= self._state.config.max_snapshot_stages:
             return []
-        stages = (self._state.stage(key) for key in self._state.ready.first(STAGES_PER_EVENT))
-        return [stage for stage in stages if stage is not None]
+        largest = rooms(self._state, now, loads=self._state.planner_down)
+        wanting = self._state.ready.wanting({model for model, _ in largest})
+        return list(islice((key for key in wanting if self._has_room(key, largest)), STAGES_PER_EVENT))
+
+    def _has_room(self, key: StageKey, largest: Rooms) -> bool:
+        stage = self._state.stage(key)
+        return stage is not None and self._snapshots.has_room(stage, largest)
+
+    def _explain_no_node(self) -> bool:
+        """Whether no accelerator is there to place anything on. Ready stages are told so, and told when one is.
+
+        One that is tried again goes on telling why it failed.
+        """
+        added, nodeless = self._state.ready.take_added(), not any(True for _ in self._state.usable())
+        if nodeless or self._nodeless:
+            for key in added if nodeless and self._nodeless else self._state.ready:
+                stage = self._state.stage(key)
+                if stage is not None and not stage.attempts:
+                    stage.reason = Reason.NO_NODE if nodeless else Reason.WAITING_FOR_PLAN
+        self._nodeless = nodeless
+        return nodeless
 
     def _take(self, stage: StageRecord, place: Place, now: float, outcome: Outcome) -> None:
         """Puts the stage, and the load it needs, into the agenda; starts it if nothing stands against it."""

@@ -37,6 +37,7 @@ class ReadyQueue:
         self._entries: dict[StageKey, _Entry] = {}
         self._by_model: dict[str, list[tuple[OrderKey, StageKey]]] = {}
         self._pauses: list[tuple[float, StageKey]] = []
+        self._added: list[StageKey] = []
 
     def __len__(self) -> int:
         """How many stages wait here, pausing ones included."""
@@ -59,6 +60,7 @@ class ReadyQueue:
         self.discard(key)
         entry = _Entry(order, models, not_before_s)
         self._entries[key] = entry
+        self._added.append(key)
         if not_before_s > 0.0:
             heappush(self._pauses, (not_before_s, key))
         else:
@@ -71,6 +73,11 @@ class ReadyQueue:
             for model in entry.models:
                 queue = self._by_model[model]
                 del queue[bisect_left(queue, (entry.order, key))]
+
+    def take_added(self) -> list[StageKey]:
+        """The stages put in since this was last asked; some may have left again."""
+        added, self._added = self._added, []
+        return added
 
     def end_pauses(self, now: float) -> None:
         """Lets the stages stand whose pause is over."""

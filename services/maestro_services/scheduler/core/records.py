@@ -38,10 +38,19 @@ class StageCost:
     forecasts: dict[str, LengthForecast]
 
 
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why a stage can never run as one of its models."""
+
+    reason: Reason
+    detail: str
+
+
 @dataclass(slots=True)
 class StageRecord:
-    """A stage of an accepted workflow. ``prompts`` holds the rendered prompt for each model it was about to run as.
+    """A stage of an accepted workflow. ``prompts`` holds the rendered prompt for each model it was counted for.
 
+    ``misfits`` holds the acceptable models that it turned out not to be able to run as.
     ``typical_s`` is the predicted time on the reference accelerator and ``expected_tokens`` the predicted output;
     ``tail_s`` is the longest predicted path from the stage's start to the end of its workflow.
     """
@@ -64,6 +73,7 @@ class StageRecord:
     ended_at_s: float | None = None
     not_before_s: float = 0.0
     prompts: dict[str, FittedPrompt] = field(default_factory=dict)
+    misfits: dict[str, Misfit] = field(default_factory=dict)
     cost: StageCost | None = None
     prompt_tokens: int = 0
     expected_tokens: float = 0.0
@@ -82,6 +92,13 @@ class StageRecord:
     def ready(self) -> bool:
         """Whether every predecessor has ended and nothing has been started."""
         return self.state is StageState.WAITING and not self.waiting_for
+
+    @property
+    def llm(self) -> LlmStage:
+        """The stage's call; raises TypeError for a tool."""
+        if not isinstance(self.spec, LlmStage):
+            raise TypeError(f"{self.key} is no LLM stage")
+        return self.spec
 
     def status(self) -> StageStatus:
         """The stage as a value."""

@@ -61,6 +61,14 @@ class Replicas:
         self._state.touch_node(accelerator.node)
         self._state.plan_wanted = True
 
+    def end_load_pauses(self, now: float) -> None:
+        """Loads that had failed may be planned again once their pause is over."""
+        for accelerator in self._state.accelerators.values():
+            for model, until_s in list(accelerator.no_load_before_s.items()):
+                if until_s <= now:
+                    del accelerator.no_load_before_s[model]
+                    self._state.plan_wanted = True
+
     def forget(self, accelerator: AcceleratorRecord) -> None:
         """Nothing on the accelerator is believed any more."""
         accelerator.replicas.clear()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from maestro.reasons import Reason
 from maestro.snapshot import StageKey
 from maestro.status import StageState, StageStatus
-from maestro.workflow import LlmStage, ToolStage, WorkflowSpec
+from maestro.workflow import ToolStage, WorkflowSpec
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.lifecycle import Lifecycle, weight_of
+from maestro_services.scheduler.core.outcome import Outcome, StageChanged
 from maestro_services.scheduler.core.records import Attempt, StageRecord, WorkflowRecord
 from maestro_services.scheduler.core.state import SchedulerState
 
@@ -27,12 +29,14 @@ class RestoredWorkflow:
 
 def restore(
     state: SchedulerState, lifecycle: Lifecycle, costing: Costing, workflows: list[RestoredWorkflow], now: float
-) -> None:
-    """Puts workflows back as they were.
+) -> Outcome:
+    """Puts workflows back as they were; the outcome tells which stages could not be, and are tried again.
 
     Attempts that were running are believed to run on until their node says otherwise, or is not heard of for a
-    lease's time: nothing is started twice, and nothing is forgotten.
+    lease's time: nothing is started twice, and nothing is forgotten. The scenario may have changed: an attempt whose
+    accelerator or model is gone from it is void, and a stage none of whose models is left fails once it is ready.
     """
+    outcome = Outcome()
     for node in state.nodes.values():
         node.last_seen_s = now
     for restored in workflows:
@@ -42,9 +46,17 @@ def restore(
         for stage in workflow.stages.values():
             if stage.ready:
                 lifecycle.make_ready(workflow, stage, now)
+            elif stage.state is StageState.RUNNING and isinstance(stage.spec, ToolStage):
+                _resume_tool(state, stage, stage.spec, now)
             elif stage.state is StageState.RUNNING:
-                _resume(state, costing, stage, restored.stages[stage.key.stage], now)
+                status = restored.stages[stage.key.stage]
+                gone = _what_is_gone(state, status)
+                if gone:
+                    _try_again(state, lifecycle, stage, gone, now, outcome)
+                else:
+                    _resume_attempt(state, costing, stage, status, now)
     state.plan_wanted = bool(workflows)
+    return outcome
 
 
 def _record(state: SchedulerState, restored: RestoredWorkflow) -> WorkflowRecord:
@@ -83,30 +95,51 @@ def _apply(state: SchedulerState, stage: StageRecord, status: StageStatus) -> No
         stage.ran_in_cluster = accelerator.cluster
 
 
-def _resume(state: SchedulerState, costing: Costing, stage: StageRecord, status: StageStatus, now: float) -> None:
-    """A running stage goes on: a tool by its timer, an attempt in the place it had."""
-    if isinstance(stage.spec, ToolStage):
-        if stage.spec.duration_s is not None:
-            state.add_tool_timer((stage.started_at_s or now) + stage.spec.duration_s, stage.key)
-        return
-    accelerator = state.accelerators.get(status.accelerator)
+def _resume_tool(state: SchedulerState, stage: StageRecord, spec: ToolStage, now: float) -> None:
+    """A tool goes on by its timer, or until its client ends it."""
+    if spec.duration_s is not None:
+        state.add_tool_timer((stage.started_at_s or now) + spec.duration_s, stage.key)
+
+
+def _what_is_gone(state: SchedulerState, status: StageStatus) -> str:
+    """What an attempt ran on that the scenario does not have any more, as a sentence; empty where all is there."""
+    if status.accelerator not in state.accelerators:
+        return f'accelerator "{status.accelerator}" is not in the scenario any more'
+    if status.model not in state.config.fleet.models:
+        return f'model "{status.model}" is not in the scenario any more'
+    return ""
+
+
+def _try_again(
+    state: SchedulerState, lifecycle: Lifecycle, stage: StageRecord, gone: str, now: float, outcome: Outcome
+) -> None:
+    """The attempt is void, and its node, if it is still there, is told so as of any attempt that nobody knows."""
+    stage.state = StageState.WAITING
+    lifecycle.make_ready(state.workflows[stage.key.workflow], stage, now)
+    stage.reason, stage.detail = Reason.NODE_LOST, gone
+    changed = StageChanged(state.next_sequence(), now, stage.key.workflow, stage.status(), stage.last_attempt_id)
+    outcome.transitions.append(changed)
+
+
+def _resume_attempt(
+    state: SchedulerState, costing: Costing, stage: StageRecord, status: StageStatus, now: float
+) -> None:
+    """An attempt goes on in the place it had, with the memory it had reserved."""
+    accelerator = state.accelerators[status.accelerator]
     options = costing.cost(state.workflows[stage.key.workflow], stage).options
-    option = next((o for o in options if o.model == status.model), None)
-    if accelerator is None or option is None or not isinstance(stage.spec, LlmStage):
-        stage.state = StageState.WAITING
-        return
-    per_token = state.config.fleet.models[status.model].kv_bytes_per_token
+    place = (status.model, accelerator.spec.kind)
+    option = next((o for o in options if (o.model, o.kind) == place), None)
     started = stage.started_at_s or now
     attempt = Attempt(
         id=status.attempt_id,
         accelerator=status.accelerator,
         model=status.model,
         generation=status.replica_generation,
-        kv_bytes=status.kv_reserved_tokens * per_token,
+        kv_bytes=status.kv_reserved_tokens * state.config.fleet.models[status.model].kv_bytes_per_token,
         kv_tokens=status.kv_reserved_tokens,
         sent_at_s=started,
-        expected_end_s=started + option.duration_s,
-        latest_end_s=started + option.duration_p90_s,
+        expected_end_s=started + (option.duration_s if option else stage.typical_s),
+        latest_end_s=started + (option.duration_p90_s if option else stage.typical_s),
         recovered=True,
     )
     stage.attempt = attempt

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from heapq import nsmallest
 
 from maestro.fleet import WeightTier
 from maestro.performance import load_s
+from maestro.reasons import Reason
 from maestro.snapshot import (
     AcceleratorState,
     ReplicaPhase,
@@ -27,9 +27,12 @@ from maestro_services.scheduler.core.records import (
     StageRecord,
     WorkflowRecord,
 )
+from maestro_services.scheduler.core.rooms import Rooms, has_room, may_load, rooms
+from maestro_services.scheduler.core.selection import Outlook, select
 from maestro_services.scheduler.core.state import SchedulerState
 
 _LEAST_REMAINING_S = 0.05
+_NOWHERE = (Reason.NO_ACCELERATOR_FITS, Reason.NO_NODE)
 
 
 class Snapshots:
@@ -41,20 +44,16 @@ class Snapshots:
         self._costing = costing
 
     def whole(self, now: float) -> Snapshot:
-        """All that matters: the workflows due first, at most ``max_snapshot_stages`` waiting stages of them."""
-        self._state.snapshot_version += 1
-        limit = self._state.config.max_snapshot_stages
-        chosen: list[WorkflowRecord] = []
-        waiting: list[WaitingStage] = []
-        due_first = nsmallest(limit, self._state.workflows.values(), key=lambda w: (w.deadline_at_s, w.id))
-        for workflow in due_first:
-            stages = [s for s in workflow.stages.values() if s.state is StageState.WAITING]
-            if len(waiting) + len(stages) > limit and waiting:
-                break
-            chosen.append(workflow)
-            waiting += [self.waiting(workflow, stage, now) for stage in stages]
-        total = sum(1 for w in self._state.workflows.values() for s in w.stages.values() if not s.state.final)
-        return self._assemble(tuple(chosen), tuple(waiting), total - len(waiting), now)
+        """All that matters: of what can run, the workflows due first, at most ``max_snapshot_stages`` stages."""
+        state = self._state
+        state.snapshot_version += 1
+        due_first = sorted(state.workflows.values(), key=lambda w: (w.deadline_at_s, w.id))
+        largest = rooms(state, now, loads=True)
+        selected = select(due_first, state.config.max_snapshot_stages, lambda stage: self._judge(stage, largest, now))
+        chosen = tuple(state.workflows[workflow_id] for workflow_id in selected)
+        waiting = tuple(self.waiting(w, stage, now) for w in chosen for stage in selected[w.id])
+        unfinished = sum(workflow.unfinished for workflow in due_first)
+        return self._assemble(chosen, waiting, unfinished - len(waiting), now)
 
     def fleet(self, now: float, *, loads: bool) -> Snapshot:
         """The fleet as it is with nothing waiting; without any load times where loads are not to be considered."""
@@ -82,6 +81,31 @@ class Snapshots:
             weights=config.weights,
             omitted_stages=max(0, omitted),
         )
+
+    def has_room(self, stage: StageRecord, largest: Rooms) -> bool:
+        """Whether an LLM stage of an active workflow can run somewhere."""
+        workflow = self._state.workflows[stage.key.workflow]
+        return has_room(self._costing.cost(workflow, stage).options, largest)
+
+    def _judge(self, stage: StageRecord, largest: Rooms, now: float) -> Outlook:
+        """What stands against planning a stage. A ready one that fits nowhere is told so, since no plan will tell."""
+        if stage.state is StageState.RUNNING:
+            return self._tool_outlook(stage, now)
+        if isinstance(stage.spec, ToolStage):
+            return Outlook.PLANNABLE
+        found = self.has_room(stage, largest)
+        if stage.ready and not found:
+            stage.reason = Reason.NO_ACCELERATOR_FITS if largest else Reason.NO_NODE
+        elif stage.ready and stage.reason in _NOWHERE:
+            stage.reason = Reason.WAITING_FOR_PLAN
+        return Outlook.PLANNABLE if found else Outlook.UNPLANNABLE
+
+    def _tool_outlook(self, stage: StageRecord, now: float) -> Outlook:
+        """When a tool that a client completes will end is its guess, and nobody's once that has passed."""
+        if not isinstance(stage.spec, ToolStage) or stage.spec.duration_s is not None:
+            return Outlook.PLANNABLE
+        overdue = now - (stage.started_at_s or now) > self._costing.tool_s(stage.spec)
+        return Outlook.UNPLANNABLE if overdue else Outlook.UNCERTAIN
 
     def waiting(self, workflow: WorkflowRecord, stage: StageRecord, now: float) -> WaitingStage:
         """A stage that has not started, as the planner sees it."""
@@ -151,10 +175,7 @@ class Snapshots:
         for accelerator in accelerators:
             node = self._state.nodes[accelerator.node]
             for name, model in self._state.config.fleet.models.items():
-                pool = 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes
-                fits = model.fixed_bytes + pool <= accelerator.spec.memory_bytes
-                failing = now < accelerator.no_load_before_s.get(name, 0.0)
-                if fits and not failing and name in node.models and accelerator.spec.kind in model.speeds:
+                if may_load(self._state, accelerator, model, now):
                     seconds = load_s(model, node.spec, accelerator.spec.kind, WeightTier.DISK)
                     loads[name, accelerator.spec.name] = seconds
         return loads

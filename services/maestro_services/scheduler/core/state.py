@@ -27,7 +27,8 @@ _GENERATIONS_PER_EPOCH = 1 << 32
 class SchedulerState:
     """The core's whole memory. ``epoch`` grows with every start of a scheduler on the same store.
 
-    ``ready`` holds the ready LLM stages; ``touched`` the accelerators whose agenda may be able to go on.
+    ``ready`` holds the ready LLM stages, ``newly_ready`` those of them that are still to be examined; ``touched`` the
+    accelerators whose agenda may be able to go on.
     """
 
     config: CoreConfig
@@ -50,6 +51,7 @@ class SchedulerState:
     generations: int = 0
     observations: int = 0
     last_tick_s: float = 0.0
+    newly_ready: list[StageKey] = field(default_factory=list)
     tools_to_start: list[StageKey] = field(default_factory=list)
     tool_timers: list[tuple[float, StageKey]] = field(default_factory=list)
 

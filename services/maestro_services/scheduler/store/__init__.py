@@ -1,4 +1,4 @@
-"""The durable store: accepted workflows and every transition, in SQLite, committed in groups by one writer thread."""
+"""The durable store: accepted workflows and every transition, in SQLite, committed in groups."""
 
 from maestro_services.scheduler.store.store import Store, StoredWorkflow
 

@@ -33,13 +33,20 @@ class StoredWorkflow:
 
 
 class Store:
-    """SQLite in WAL mode. Writes go through :meth:`write`, in one thread; reads may come from any thread."""
+    """SQLite in WAL mode. Writes come from one thread; reads may come from any."""
 
-    def __init__(self, path: Path, *, synchronous: str, failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        synchronous: str,
+        failed: Callable[[BaseException], None],
+        schedule: Callable[[Callable[[], None]], object],
+    ) -> None:
         """Opens (and where needed creates or migrates) the database.
 
         ``synchronous`` is ``full`` (durable through power loss) or ``normal`` (through a crash of the process).
-        ``failed`` is called in the writer's thread when a commit fails; nothing is durable from then on.
+        ``failed`` is called when a commit fails; nothing is durable from then on. ``schedule`` runs a commit soon.
         Raises ConflictError where another scheduler has the store open.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +54,7 @@ class Store:
         self._engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
         event.listen(self._engine, "connect", _pragmas(synchronous))
         _migrate(self._engine.connect())
-        self._writer = Writer(self._engine, failed)
+        self._writer = Writer(self._engine, failed, schedule)
 
     def close(self) -> None:
         """Writes what is queued and lets go of the file."""
@@ -56,7 +63,7 @@ class Store:
         self._lock.close()
 
     def write(self, write: Write) -> None:
-        """Queues a write; its callback runs in the writer's thread once it is durable."""
+        """Queues a write; its callback runs once it is durable."""
         self._writer.put(write)
 
     def begin_epoch(self) -> int:
@@ -167,6 +174,7 @@ def _pragmas(synchronous: str) -> Callable[[Any, Any], None]:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={'FULL' if synchronous == 'full' else 'NORMAL'}")
         cursor.execute("PRAGMA busy_timeout=10000")
+        cursor.execute("PRAGMA wal_autocheckpoint=0")
         cursor.close()
 
     return apply

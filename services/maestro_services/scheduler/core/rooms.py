@@ -43,7 +43,7 @@ def rooms(state: SchedulerState, now: float, *, loads: bool) -> Rooms:
     return found
 
 
-def fits(options: Iterable[RunOption], largest: Rooms) -> bool:
+def has_room(options: Iterable[RunOption], largest: Rooms) -> bool:
     """Whether one of a stage's options has room somewhere."""
     return any(option.kv_bytes <= largest.get((option.model, option.kind), -1) for option in options)
 
