@@ -33,7 +33,7 @@ class GatedStore(Store):
         self.failures: list[BaseException] = []
         self.held: list[Write] = []
         self.is_shut = False
-        schedule = asyncio.get_running_loop().call_soon
+        schedule = asyncio.get_running_loop().call_later
         super().__init__(folder / "store.sqlite", synchronous="normal", failed=self.failures.append, schedule=schedule)
 
     def write(self, write: Write) -> None:

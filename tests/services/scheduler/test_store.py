@@ -22,7 +22,7 @@ from maestro_services.scheduler.store import Store
 from maestro_services.scheduler.store.writer import Write
 
 
-def at_once(flush: Callable[[], None]) -> None:
+def at_once(_delay_s: float, flush: Callable[[], None]) -> None:
     """Commits every write by itself."""
     flush()
 

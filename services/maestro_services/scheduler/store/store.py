@@ -41,12 +41,13 @@ class Store:
         *,
         synchronous: str,
         failed: Callable[[BaseException], None],
-        schedule: Callable[[Callable[[], None]], object],
+        schedule: Callable[[float, Callable[[], None]], object],
     ) -> None:
         """Opens (and where needed creates or migrates) the database.
 
         ``synchronous`` is ``full`` (durable through power loss) or ``normal`` (through a crash of the process).
-        ``failed`` is called when a commit fails; nothing is durable from then on. ``schedule`` runs a commit soon.
+        ``failed`` is called when a commit fails; nothing is durable from then on. ``schedule`` runs a
+        commit after so many seconds.
         Raises ConflictError where another scheduler has the store open.
         """
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,10 @@ from maestro_services.scheduler.wire import transition_to_wire
 
 ROWS_PER_STATEMENT = 64
 COMMITS_PER_CHECKPOINT = 200
+GATHERING_PER_WRITE_S = 0.002
+LONGEST_GATHERING_S = 0.02
+"""Where writes come faster than one a commit, the next ones are waited for, the longer the more there were: a single
+write is committed at once, and a flood of them needs few flushes of the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +51,16 @@ class Writer:
         self,
         engine: Engine,
         failed: Callable[[BaseException], None],
-        schedule: Callable[[Callable[[], None]], object],
+        schedule: Callable[[float, Callable[[], None]], object],
     ) -> None:
-        """``schedule`` runs a commit soon, on the caller's thread: the event loop's ``call_soon``."""
+        """``schedule`` runs a commit after so many seconds on the caller's thread: the event loop's ``call_later``."""
         self._engine = engine
         self._connection = engine.connect()
         self._failed = failed
         self._schedule = schedule
         self._waiting: list[Write] = []
         self._broken = False
+        self._gathering_s = 0.0
         self._commits = 0
         self._checkpoints = ThreadPoolExecutor(1, "store-checkpoint")
         self._checkpoint: Future[None] | None = None
@@ -64,13 +69,14 @@ class Writer:
         """Queues a write behind all earlier ones."""
         self._waiting.append(write)
         if len(self._waiting) == 1:
-            self._schedule(self.flush)
+            self._schedule(self._gathering_s, self.flush)
 
     def flush(self) -> None:
         """Commits what is queued, then says so, in the order in which it was written."""
         group, self._waiting = self._waiting, []
         if not group or self._broken:
             return
+        self._gathering_s = min(LONGEST_GATHERING_S, GATHERING_PER_WRITE_S * (len(group) - 1))
         try:
             encoded = [[transition_to_wire(transition) for transition in write.transitions] for write in group]
             _commit(self._connection, group, encoded)
