@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lossy_network import Answer, Lost, Network, Stream
+from lossy_network import Answer, LostError, Network, Stream
 from lossy_node import LossyNode, RunEnd, finished
 from lossy_time import VirtualTime
 
@@ -110,7 +110,7 @@ class LossyDispatch:
         """One call. What is lost is lost with its connection, and so is the status stream, which is on the same one."""
 
         def answered(value: object) -> None:
-            if isinstance(value, Lost) and connection.stream is not None:
+            if isinstance(value, LostError) and connection.stream is not None:
                 connection.stream.snap()
             if not self.closed:
                 done(value)
@@ -135,7 +135,7 @@ class LossyDispatch:
                 self._call(connection, serve, lambda value: answered(value, delay_s))
 
         def answered(value: object, delay_s: float) -> None:
-            if isinstance(value, Lost):
+            if isinstance(value, LostError):
                 self._later(delay_s, lambda: send(min(LONGEST_RETRY_S, delay_s * 2)))
             elif isinstance(value, MaestroError):
                 self._post(on.ReplicaCommandRefused(*replica))

@@ -18,7 +18,7 @@ from maestro.errors import MaestroError
 Answer = Callable[[Any], None]
 
 
-class Lost(Exception):
+class LostError(Exception):
     """There is no answer."""
 
 
@@ -34,7 +34,7 @@ class Endpoint:
         """As by kill -9; its peers notice."""
         self.alive = False
         for call in list(self.calls):
-            call.end(Lost("the peer is gone"))
+            call.end(LostError("the peer is gone"))
         for stream in list(self.streams):
             stream.snap()
 
@@ -50,7 +50,7 @@ class Call:
 
     def answer(self, value: Any) -> None:
         """The callee answers; the answer may be lost on its way."""
-        self.network.deliver(lambda: self.end(value), lambda: self.end(Lost("the answer was lost")))
+        self.network.deliver(lambda: self.end(value), lambda: self.end(LostError("the answer was lost")))
 
     def end(self, value: Any) -> None:
         """The caller has its answer, or knows that there is none."""
@@ -111,7 +111,7 @@ class Network:
     def call(self, address: str, serve: Callable[[Any, Answer], None], done: Answer) -> Call:
         """Calls the endpoint at an address. ``serve`` runs there with a way to answer; ``done`` gets what comes."""
         call = Call(self, done)
-        silent = lambda: call.end(Lost("no answer"))  # noqa: E731 - one thing with one name
+        silent = lambda: call.end(LostError("no answer"))  # noqa: E731 - one thing with one name
         self.deliver(lambda: self._arrive(address, serve, call), silent)
         if self.loss and self.random.random() < self.loss / 2:
             self.time.later(self.delay_s(), lambda: self._arrive(address, serve, call))
@@ -160,7 +160,7 @@ class Network:
     def _arrive(self, address: str, serve: Callable[[Any, Answer], None], call: Call) -> None:
         endpoint = self._reach(address)
         if endpoint is None:
-            self.time.later(self.notice_s(), lambda: call.end(Lost("unreachable")))
+            self.time.later(self.notice_s(), lambda: call.end(LostError("unreachable")))
             return
         if not call.over:
             call.callee = endpoint

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from lossy_network import Lost, Network
+from lossy_network import LostError, Network
 from lossy_node import Engines, LossyNode
 from lossy_scheduler import LossyScheduler, Planner
 from lossy_store import LossyStore, Witness
@@ -276,7 +276,7 @@ class World:
         self.network.cut.add(address)
         endpoint = self.network.endpoints[address]
         for open_call in list(endpoint.calls):
-            open_call.end(Lost("cut off"))
+            open_call.end(LostError("cut off"))
         for stream in list(endpoint.streams):
             stream.snap()
 
