@@ -74,11 +74,12 @@ def assert_at_rest(world: World) -> None:
     assert not state.attempts
     for name, accelerator in state.accelerators.items():
         assert not accelerator.occupants(), f"{name} is still held by {accelerator.occupants()}"
-        there = world.nodes[accelerator.node].core.ledgers[name].replicas
+        node = world.nodes[accelerator.node]
+        there = node.core.ledgers[name].replicas if node.alive else {}
         alive = {r.key.model: (r.key.generation, r.phase) for r in there.values() if r.phase is not ReplicaPhase.FAILED}
         believed = {r.model: (r.generation, r.phase) for r in accelerator.replicas.values()}
         assert believed == alive, f"{name}: the core believes in {believed}, its node has {alive}"
         assert all(phase is ReplicaPhase.READY for _, phase in alive.values()), f"{name}: {alive}"
-    for node in world.nodes.values():
+    for node in (node for node in world.nodes.values() if node.alive):
         kept = [(attempt.id, attempt.state) for attempt in node.core.attempts]
         assert not kept, f"{node.instance_id} keeps {kept}"

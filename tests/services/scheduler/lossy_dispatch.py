@@ -216,7 +216,8 @@ class LossyDispatch:
             connection.stream.leave()
 
         def take(report: on.NodeStatusReported) -> None:
-            connection.heard, connection.told = True, False
+            if report.instance_id == connection.instance_id:
+                connection.heard, connection.told = True, False
             self._post(report)
 
         def broken() -> None:

@@ -99,13 +99,14 @@ class Network:
     """``loss`` is the share of messages that get lost; while it is 0 nothing is repeated and delays are short.
 
     Endpoints are found by address: after a restart another one may answer there. Nothing passes to an address that is
-    ``cut`` off.
+    ``cut`` off. ``refusals`` counts the calls that were answered with an error.
     """
 
     time: VirtualTime
     random: Random
     loss: float
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    refusals: int = 0
     cut: set[str] = field(default_factory=set)
 
     def call(self, address: str, serve: Callable[[Any, Answer], None], done: Answer) -> Call:
@@ -168,4 +169,5 @@ class Network:
         try:
             serve(endpoint, call.answer)
         except MaestroError as refusal:
+            self.refusals += 1
             call.answer(refusal)

@@ -193,7 +193,7 @@ class LossyNode(Endpoint):
             self.core.spec.name,
             self.instance_id,
             tuple(self._report(replica) for replica in self.replicas()),
-            tuple(on.AttemptReport(a.id, a.state is AttemptState.RUNNING) for a in self.core.attempts),
+            tuple(on.AttemptReport(a.id, running=a.state is AttemptState.RUNNING) for a in self.core.attempts),
         )
 
     def _report(self, replica: Replica) -> on.ReplicaReport:

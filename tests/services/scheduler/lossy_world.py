@@ -32,11 +32,12 @@ from maestro.workflow import ToolStage, WorkflowSpec
 from maestro_services.scheduler.core import CoreConfig, PromptRules
 from maestro_services.scheduler.core import events as on
 
-FAULTS_END_S = 25.0
+FAULTS_END_S = 16.0
 """Faults happen in this time after the beginning; afterwards nothing fails any more."""
 
 SCHEDULER = "scheduler"
 LEASE_S = 3.0
+FOREVER_S = 1e9
 
 
 class FaultKind(StrEnum):
@@ -52,7 +53,10 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """Something goes wrong at an instant (seconds after the beginning), for a while; ``which`` picks whom it hits."""
+    """Something goes wrong at an instant (seconds after the beginning), for a while; ``which`` picks whom it hits.
+
+    A node may crash for ``FOREVER_S``; everything else is well again at the latest when faults end.
+    """
 
     at_s: float
     kind: FaultKind
@@ -147,6 +151,7 @@ class World:
         self.schedulers: list[LossyScheduler] = []
         self.nodes: dict[str, LossyNode] = {}
         self.calm = False
+        self.gone = ""
         self._inspect = inspect
         self._instances = 0
         self._specs = {n.name: n for c in self.config.fleet.clusters for n in c.nodes}
@@ -162,14 +167,14 @@ class World:
         for name in self._specs:
             self.start_node(name)
         for number, submission in enumerate(self.story.submissions):
-            self.time.later(submission.at_s, partial(self._submit, f"w{number}", submission))
+            self.time.later(submission.at_s, partial(self.submit, f"w{number}", submission))
         for fault in self.story.faults:
             self.time.later(fault.at_s, partial(self._strike, fault))
         self._look_after()
         self.time.run(self.begin_s + FAULTS_END_S)
 
     def calm_down(self) -> None:
-        """Nothing fails any more: whoever is down comes back, broken connections are made anew."""
+        """Nothing fails any more, and whoever is down comes back, but for a node that is gone for good."""
         self.calm = True
         self.network.loss, self.engines.faulty = 0.0, 0.0
         self.planner.faulty, self.planner.longest_s = 0.0, 0.3
@@ -177,7 +182,7 @@ class World:
         if not self.scheduler.alive:
             self.start_scheduler()
         for name, node in self.nodes.items():
-            if not node.alive:
+            if not node.alive and name != self.gone:
                 self.start_node(name)
             self.scheduler.post(on.NodeDrainRequested(name, undrain=True))
 
@@ -240,7 +245,8 @@ class World:
 
         self.time.later(LEASE_S / 3, beat)
 
-    def _submit(self, workflow_id: str, submission: Submission) -> None:
+    def submit(self, workflow_id: str, submission: Submission) -> None:
+        """A client submits a workflow."""
         spec = SHAPES[submission.shape]
         payload = workflow_to_proto(spec).SerializeToString()
         self.scheduler.post(on.WorkflowSubmitted(workflow_id, spec, payload, ""))
@@ -254,6 +260,7 @@ class World:
         match fault.kind:
             case FaultKind.CRASH_NODE if node.alive:
                 node.die()
+                self.gone = self.gone or (name if fault.for_s == FOREVER_S else "")
                 heal = partial(self.start_node, name)
             case FaultKind.CRASH_SCHEDULER if self.scheduler.alive:
                 self.scheduler.die()

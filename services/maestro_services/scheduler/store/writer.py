@@ -1,7 +1,7 @@
 """Group commit: whatever was written since the last turn of the event loop becomes durable in one transaction.
 
-Commits run on the event loop's own thread. A commit is a few hundred microseconds of work and one flush of the disk;
-handed to another thread it waited for the interpreter's lock at every step, several times longer than it took.
+Commits run on the event loop's own thread: handed to another one, each step of a commit waits for the interpreter's
+lock, which takes longer than the commit itself.
 """
 
 from __future__ import annotations
