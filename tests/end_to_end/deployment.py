@@ -107,7 +107,7 @@ async def deployment(folder: Path) -> AsyncIterator[Deployment]:
         start_new_session=True,
     )
     audit = folder / "audit.jsonl"
-    auditor = subprocess.Popen([sys.executable, str(AUDITOR), str(runtime), str(audit)])
+    auditor = subprocess.Popen([sys.executable, str(AUDITOR), str(up.pid), str(audit)])
     try:
         ready = await asyncio.wait_for(asyncio.to_thread(_ready, up), READY_TIMEOUT_S)
         async with AsyncClient(ready["scheduler"]) as client:

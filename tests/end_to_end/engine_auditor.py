@@ -1,9 +1,9 @@
 """An auditor outside the node: what engine processes hold in memory and in KV, sampled every second.
 
-    python engine_auditor.py RUNTIME_PREFIX OUTPUT
+    python engine_auditor.py ROOT_PID OUTPUT
 
-Finds vLLM's API servers whose socket lies in a folder that begins with RUNTIME_PREFIX, takes each one's whole process
-tree, and appends a JSON line a sample to OUTPUT. It uses nothing of Maestro: process tables and vLLM's own metrics.
+Finds vLLM's API servers among the descendants of ROOT_PID, takes each one's whole process tree, and appends a JSON line
+a sample to OUTPUT. It uses nothing of Maestro: process tables and vLLM's own metrics.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def engines(prefix: str) -> Iterator[tuple[psutil.Process, str, str]]:
-    """API servers with their socket and the name they serve."""
-    for process in psutil.process_iter():
+def engines(root: int) -> Iterator[tuple[psutil.Process, str, str, str]]:
+    """API servers below the process ``root``: each with its socket, the name it serves and the node it belongs to."""
+    for process in psutil.Process(root).children(recursive=True):
         try:
-            words = process.cmdline()
+            words, agent = process.cmdline(), process.parent()
+            owner = agent.cmdline() if agent is not None else []
         except psutil.Error:
             continue
-        if "vllm.entrypoints.openai.api_server" in words and "--uds" in words:
-            path = words[words.index("--uds") + 1]
-            if path.startswith(prefix):
-                yield process, path, words[words.index("--served-model-name") + 1]
+        if "vllm.entrypoints.openai.api_server" in words and "--name" in owner:
+            name = words[words.index("--served-model-name") + 1]
+            yield process, words[words.index("--uds") + 1], name, owner[owner.index("--name") + 1]
 
 
 def resident_bytes(process: psutil.Process) -> tuple[int, int]:
@@ -68,15 +68,15 @@ def kv_usage(path: str) -> float | None:
         connection = UnixConnection(path)
         connection.request("GET", "/metrics")
         found = _KV_USAGE.search(connection.getresponse().read().decode())
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return None
     return float(found[1]) if found else None
 
 
-def sample(prefix: str, number: int) -> list[dict[str, Any]]:
+def sample(root: int, number: int) -> list[dict[str, Any]]:
     """One line for every engine that lives now; ``number`` says which lines belong together."""
     found = []
-    for process, path, name in engines(prefix):
+    for process, path, name, node in engines(root):
         try:
             resident, processes = resident_bytes(process)
         except psutil.NoSuchProcess:
@@ -84,7 +84,7 @@ def sample(prefix: str, number: int) -> list[dict[str, Any]]:
         found.append(
             {
                 "sample": number,
-                "node": Path(path).parent.name,
+                "node": node,
                 "model": name,
                 "pid": process.pid,
                 "processes": processes,
@@ -97,11 +97,11 @@ def sample(prefix: str, number: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Samples until it is ended."""
-    prefix, output = sys.argv[1:]
+    root, output = int(sys.argv[1]), sys.argv[2]
     for number in itertools.count():
         started = time.monotonic()
         with Path(output).open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in sample(prefix, number))
+            file.writelines(json.dumps(line) + "\n" for line in sample(root, number))
         time.sleep(max(0.0, 1.0 - (time.monotonic() - started)))
 
 

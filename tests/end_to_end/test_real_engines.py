@@ -12,10 +12,10 @@ import psutil
 import pytest
 from deployment import ROOT, Deployment, deployment
 
-from maestro.events import StageChanged
+from maestro.events import StageTokens
 from maestro.plan import Assignment, Plan, PlanSource
 from maestro.scenario import load
-from maestro.status import StageState, StageStatus, WorkflowState, WorkflowStatus
+from maestro.status import StageStatus, WorkflowState, WorkflowStatus
 from maestro.workflow import LlmStage, WorkflowSpec
 from maestro.workflow_file import load_workflow
 
@@ -33,13 +33,13 @@ def shape(name: str, last_model: str | None = None) -> WorkflowSpec:
     return replace(spec, slo_class="batch", stages=(*spec.stages[:-1], replace(last, models=(last_model,))))
 
 
-async def kill_while_a_stage_runs(maestro: Deployment, workflow_id: str) -> str:
-    """Kills the scheduler with SIGKILL as soon as one of the workflow's LLM stages runs; returns the stage's id."""
-    async for event in maestro.client.watch(workflow_id):
-        if isinstance(event, StageChanged) and event.status.state is StageState.RUNNING and event.status.model:
+async def kill_while_a_stage_decodes(maestro: Deployment, workflow_id: str) -> str:
+    """Kills the scheduler with SIGKILL once a stage of the workflow has brought its first tokens; returns its id."""
+    async for event in maestro.client.watch(workflow_id, tokens=True):
+        if isinstance(event, StageTokens):
             maestro.scheduler_process().kill()
-            return event.status.id
-    raise AssertionError("no stage ran")
+            return event.stage_id
+    raise AssertionError("no stage brought any token")
 
 
 def llm_stages(results: list[WorkflowStatus]) -> list[tuple[str, StageStatus]]:
@@ -62,7 +62,7 @@ async def test_the_main_job_runs_on_real_engines_through_a_swap_and_a_kill(tmp_p
         collecting = asyncio.create_task(maestro.collect_plans())
         ids = [await maestro.client.submit(shape(name)) for name in SHAPES]
         ids.append(await maestro.client.submit(shape("chain", last_model="smollm2-judge")))
-        interrupted = await kill_while_a_stage_runs(maestro, ids[0])
+        interrupted = await kill_while_a_stage_decodes(maestro, ids[0])
         results = [(await maestro.client.result(workflow_id, timeout_s=400)).status for workflow_id in ids]
         collecting.cancel()
         processes = maestro.descendants()
@@ -77,10 +77,13 @@ async def test_the_main_job_runs_on_real_engines_through_a_swap_and_a_kill(tmp_p
 
 
 def check_that_nothing_ran_twice(results: list[WorkflowStatus], interrupted: str) -> None:
-    """The stage that ran when the scheduler was killed is finished by its first attempt."""
+    """The stage that an engine was at when the scheduler was killed is finished by its first attempt.
+
+    A stage whose start was durable and whose command had not left yet is sent again, as another attempt.
+    """
     stages = {stage.id: stage for stage in results[0].stages}
     assert stages[interrupted].attempts == 1
-    assert all(stage.attempts == 1 for _, stage in llm_stages(results))
+    assert all(stage.attempts <= 2 for _, stage in llm_stages(results))
 
 
 def check_that_plans_were_carried_out(maestro: Deployment, results: list[WorkflowStatus]) -> None:

@@ -76,9 +76,7 @@ def play(story: Story) -> World:
     return world
 
 
-@settings(
-    max_examples=100, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(story=STORIES)
 def test_whatever_goes_wrong_every_workflow_ends_and_nothing_is_left_behind(story: Story) -> None:
     play(story)
