@@ -29,7 +29,8 @@ class Execution:
         """Does all that the agenda allows on the touched accelerators; whether there were any."""
         moved = bool(self._state.touched)
         while self._state.touched:
-            name = self._state.touched.pop()
+            name = min(self._state.touched)  # a set has no order of its own: equal events, equal commands
+            self._state.touched.remove(name)
             if self._state.is_usable(name):
                 accelerator = self._state.accelerators[name]
                 self._start_planned(accelerator, now, outcome)

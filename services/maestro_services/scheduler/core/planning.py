@@ -63,6 +63,8 @@ class Planning:
             return
         self._put_in_force(replace(rebased, provenance=provenance), now)
         outcome.effects.append(ReportPlan(provenance))
+        if any(deferral.reason is Reason.WAITING_FOR_PLAN for deferral in rebased.deferred):
+            self._state.plan_wanted = True  # its place has gone meanwhile
 
     def failed(self, event: PlanningFailed, outcome: Outcome) -> None:
         """There is no plan; stages go on being placed one by one, and another plan is asked for in due time."""
