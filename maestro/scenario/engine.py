@@ -27,6 +27,11 @@ class EngineSection(Section):
     stop_timeout_s: PositiveSeconds = Field(
         default=15.0, alias="stop_timeout", description="An engine that has not ended by then is killed, e.g. 15 s."
     )
+    hang_timeout_s: PositiveSeconds = Field(
+        default=60.0,
+        alias="hang_timeout",
+        description="A ready engine that has not answered for so long is killed, its work tried again, e.g. 60 s.",
+    )
     nice: Annotated[int, Field(strict=True, ge=0, le=19)] = Field(
         default=0,
         description="Niceness of engine processes: over 0, the node's own service answers first on busy cores.",

@@ -32,5 +32,5 @@ class PlannerSection(Section):
     seed: NonNegativeCount = Field(default=1, description="Seed of the solver's random choices.")
     drift: Positive = Field(
         default=0.3,
-        description="Relative deviation of a stage's time from its prediction that triggers a new plan, e.g. 0.3.",
+        description="A stage that outlasts its slow prediction (p90) by this share triggers a new plan, e.g. 0.3.",
     )

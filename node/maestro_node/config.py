@@ -37,9 +37,10 @@ class EngineSettings:
 
     ``python`` is an interpreter that has vLLM. ``runtime_dir`` holds sockets and the records by which a later agent
     reaps what a crashed one left; it belongs to one agent and is made private (0700). ``log_dir`` gets one file a
-    replica. ``nice`` is added to the engines' niceness, so that they never starve the agent. ``enable_sleep`` opens the
-    engine's sleep endpoints (on its unix socket only); it has no effect on a CPU, where sleeping frees nothing.
-    ``simulation_seed`` is read by the simulated engine only.
+    replica. A ready engine that has not answered for ``hang_timeout_s`` is taken for dead. ``nice`` is added to the
+    engines' niceness, so that they never starve the agent. ``enable_sleep`` opens the engine's sleep endpoints (on its
+    unix socket only); it has no effect on a CPU, where sleeping frees nothing. ``simulation_seed`` is read by the
+    simulated engine only.
     """
 
     kind: EngineKind
@@ -49,6 +50,7 @@ class EngineSettings:
     enforce_eager: bool = True
     start_timeout_s: float = 300.0
     stop_timeout_s: float = 15.0
+    hang_timeout_s: float = 60.0
     nice: int = 5
     enable_sleep: bool = False
     simulation_seed: int = 0

@@ -35,7 +35,7 @@ class RunningNode:
         return reference
 
     async def wait_for(
-        self, is_so: Callable[[node_pb2.GetStatusResponse], bool], timeout_s: float = 180
+        self, is_so: Callable[[node_pb2.GetStatusResponse], bool], timeout_s: float = 280
     ) -> node_pb2.GetStatusResponse:
         """The first status for which ``is_so`` holds."""
         async for update in self.stub.WatchStatus(node_pb2.WatchStatusRequest(), timeout=timeout_s):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from maestro.fleet import AcceleratorSpec, ModelSpec, NodeSpec, SpeedCoefficients
 from maestro_node.config import EngineKind, EngineSettings, ModelSource
+from maestro_node.engines.process_identity import ProcessIdentity
 
 ROOT = Path(__file__).parents[2]
 POOL_BYTES = 64 << 20
@@ -28,6 +31,12 @@ def model_path() -> Path:
     if not (path / "config.json").exists():
         pytest.skip(f"no model at {path}: run `make setup` or set MAESTRO_TEST_MODEL")
     return path
+
+
+def shared_memory(processes: Iterable[ProcessIdentity]) -> frozenset[Path]:
+    """The files of shared memory that the processes have mapped."""
+    paths = {Path(item.path) for process in processes for item in psutil.Process(process.pid).memory_maps()}
+    return frozenset(path for path in paths if path.is_relative_to("/dev/shm") and path.exists())
 
 
 def real_settings(folder: Path) -> EngineSettings:

@@ -57,7 +57,7 @@ def make_agent(*, decode: float = 1e4, start_s: float = 0.0, **faults: object) -
 
 
 async def until(agent: NodeAgent, key: ReplicaKey, phase: ReplicaPhase) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for _ in agent.feed.changes():
             if agent.core.replica(key).phase is phase:
                 return

@@ -56,7 +56,7 @@ async def fleet():
 
 
 async def test_the_node_announces_what_it_is_and_obeys_the_epoch(fleet: Fleet) -> None:
-    async with asyncio.timeout(10), running(simulated_config(scheduler_address=fleet.address)) as node:
+    async with asyncio.timeout(60), running(simulated_config(scheduler_address=fleet.address)) as node:
         told = await fleet.registrations.get()
         assert (told.node, told.address, told.capabilities.engine) == ("n1", node.address, "simulated")
         await fleet.heartbeats.get()
@@ -65,14 +65,14 @@ async def test_the_node_announces_what_it_is_and_obeys_the_epoch(fleet: Fleet) -
 
 
 async def test_heartbeats_carry_the_lease(fleet: Fleet) -> None:
-    async with asyncio.timeout(10), running(simulated_config(scheduler_address=fleet.address)):
+    async with asyncio.timeout(60), running(simulated_config(scheduler_address=fleet.address)):
         told = await fleet.registrations.get()
         beat = await fleet.heartbeats.get()
         assert (beat.node, beat.instance_id, beat.lease_generation) == ("n1", told.instance_id, 1)
 
 
 async def test_a_lost_lease_is_taken_anew_by_the_same_instance(fleet: Fleet) -> None:
-    async with asyncio.timeout(10), running(simulated_config(scheduler_address=fleet.address)):
+    async with asyncio.timeout(60), running(simulated_config(scheduler_address=fleet.address)):
         first = await fleet.registrations.get()
         fleet.forgets = True
         assert (await fleet.registrations.get()).instance_id == first.instance_id
@@ -80,10 +80,10 @@ async def test_a_lost_lease_is_taken_anew_by_the_same_instance(fleet: Fleet) -> 
 
 async def test_a_scheduler_that_is_not_ready_is_asked_again(fleet: Fleet) -> None:
     fleet.refusals = 2
-    async with asyncio.timeout(20), running(simulated_config(scheduler_address=fleet.address)):
+    async with asyncio.timeout(60), running(simulated_config(scheduler_address=fleet.address)):
         assert await fleet.registrations.get()
 
 
 async def test_a_node_serves_before_there_is_a_scheduler_and_stops_cleanly() -> None:
-    async with asyncio.timeout(10), running(simulated_config(scheduler_address="127.0.0.1:1")) as node:
+    async with asyncio.timeout(60), running(simulated_config(scheduler_address="127.0.0.1:1")) as node:
         assert await node.stub.GetStatus(node_pb2.GetStatusRequest())

@@ -32,6 +32,14 @@ async def slow_node():
         yield node
 
 
+@pytest.fixture
+async def dawdling_node():
+    """Decodes one token a second, so that an attempt runs for as long as a test may want it to."""
+    dawdling = replace(make_model(), speeds={"cpu": replace(SLOW, decode_tokens_per_s=1.0)})
+    async with running(simulated_config(models={"small": dawdling})) as node:
+        yield node
+
+
 async def execute(node: RunningNode, request: node_pb2.ExecuteStageRequest) -> list[node_pb2.AttemptEvent]:
     return [response.event async for response in node.stub.ExecuteStage(request)]
 
@@ -123,16 +131,16 @@ async def test_a_result_is_kept_until_it_is_acknowledged(node: RunningNode) -> N
     assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_cancelled_attempt_fails_with_its_reason_and_frees_its_place(slow_node: RunningNode) -> None:
-    await slow_node.load()
-    following = asyncio.create_task(execute(slow_node, make_execute(tokens=500)))
-    await slow_node.wait_for(lambda status: len(status.attempts) == 1)
+async def test_a_cancelled_attempt_fails_with_its_reason_and_frees_its_place(dawdling_node: RunningNode) -> None:
+    await dawdling_node.load()
+    following = asyncio.create_task(execute(dawdling_node, make_execute(tokens=500)))
+    await dawdling_node.wait_for(lambda status: len(status.attempts) == 1)
     cancel = node_pb2.CancelStageRequest(scheduler_epoch=1, attempt_id="a1")
-    await slow_node.stub.CancelStage(cancel)
-    await slow_node.stub.CancelStage(cancel)
+    await dawdling_node.stub.CancelStage(cancel)
+    await dawdling_node.stub.CancelStage(cancel)
     failed = (await following)[-1].failed
     assert (failed.reason, failed.retryable) == ("cancelled_by_client", False)
-    status = await slow_node.stub.GetStatus(node_pb2.GetStatusRequest())
+    status = await dawdling_node.stub.GetStatus(node_pb2.GetStatusRequest())
     assert status.accelerators[0].replicas[0].kv_reserved_bytes == 0
 
 
@@ -141,17 +149,18 @@ async def test_cancelling_an_unknown_attempt_is_not_found(node: RunningNode) -> 
     assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_busy_replica_is_not_unloaded(slow_node: RunningNode) -> None:
-    reference = await slow_node.load()
-    following = asyncio.create_task(execute(slow_node, make_execute(tokens=60)))
-    await slow_node.wait_for(lambda status: len(status.attempts) == 1)
+async def test_a_busy_replica_is_not_unloaded(dawdling_node: RunningNode) -> None:
+    reference = await dawdling_node.load()
+    following = asyncio.create_task(execute(dawdling_node, make_execute(tokens=60)))
+    await dawdling_node.wait_for(lambda status: len(status.attempts) == 1)
     unload = node_pb2.UnloadModelRequest(scheduler_epoch=1, replica=reference)
-    error = await refusal(slow_node.stub.UnloadModel(unload))
+    error = await refusal(dawdling_node.stub.UnloadModel(unload))
     assert (error.code(), reason_of(error)) == (grpc.StatusCode.FAILED_PRECONDITION, "waiting_for_drain")
-    assert (await following)[-1].WhichOneof("event") == "finished"
-    await slow_node.stub.UnloadModel(unload)
-    await slow_node.stub.UnloadModel(unload)
-    status = await slow_node.stub.GetStatus(node_pb2.GetStatusRequest())
+    await dawdling_node.stub.CancelStage(node_pb2.CancelStageRequest(scheduler_epoch=1, attempt_id="a1"))
+    assert (await following)[-1].WhichOneof("event") == "failed"
+    await dawdling_node.stub.UnloadModel(unload)
+    await dawdling_node.stub.UnloadModel(unload)
+    status = await dawdling_node.stub.GetStatus(node_pb2.GetStatusRequest())
     assert status.accelerators[0].charged_bytes == 0
 
 

@@ -34,6 +34,15 @@ if depth and os.fork() == 0:
 time.sleep(300)
 """
 
+# Holds shared memory, which outlives a process that is killed; its name is the only output.
+SHARER = """
+import sys, time
+from multiprocessing.shared_memory import SharedMemory
+memory = SharedMemory(create=True, size=4096)
+print(memory.name, flush=True)
+time.sleep(300)
+"""
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> EngineSettings:
@@ -113,6 +122,19 @@ async def test_a_worker_that_left_the_session_is_found_once_it_was_noted(setting
     await reap_leftovers(settings.runtime_dir, grace_s=0.3)
     assert await stranger.wait() == -signal.SIGKILL
     await process.wait_exit()
+
+
+@pytest.mark.parametrize("first_dies", [True, False])
+async def test_shared_memory_of_killed_processes_is_freed(settings: EngineSettings, first_dies: bool) -> None:
+    process = await start_server(new_record(settings), settings, (sys.executable, "-c", SHARER), {**os.environ})
+    (record,) = read_records(settings.runtime_dir)
+    shared = Path("/dev/shm") / (await eventually(Path(record.log).read_text)).strip()
+    assert shared.exists()
+    if first_dies:
+        record.leader.send(signal.SIGKILL)
+        await process.wait_exit()
+    await process.stop(grace_s=0.0)
+    assert not shared.exists()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest_asyncio
 from engine_conformance import EngineConformance, collect
 from node_builders import make_request
 from node_waiting import eventually
-from real_engine import POOL_BYTES, real_model, real_node, real_settings, real_sources
+from real_engine import POOL_BYTES, real_model, real_node, real_settings, real_sources, shared_memory
 
 from maestro.reasons import Reason
 from maestro.workflow import ChatMessage, Sampling
@@ -24,7 +24,7 @@ from maestro_node.engines.vllm import VllmEngine
 from maestro_node.engines.vllm.audit import sample_replicas
 from maestro_node.engines.vllm.engine import VllmReplica
 
-pytestmark = [pytest.mark.real_engine, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.real_engine, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
 
 @dataclass
@@ -112,14 +112,18 @@ async def test_an_engine_whose_worker_is_killed_fails_its_attempts_and_leaves_no
         return (await engines.victim.usage()).running_requests == 1
 
     await eventually(decodes)
+    shared = shared_memory(record.members)
+    assert shared
     (worker,) = (item for item in record.members if "Worker" in command_of(item.pid))
     os.kill(worker.pid, signal.SIGKILL)
     with pytest.raises(EngineError) as error:
         await decoding
     assert (error.value.reason, error.value.retryable) == (Reason.ENGINE_DIED, True)
-    assert "the engine process ended" in await engines.victim.wait_exit()
+    assert "ended" in await engines.victim.wait_exit()
     await engines.victim.stop()
     assert not any(member.is_alive for member in record.members)
+    assert not any(file.exists() for file in shared)
+    assert not record.socket.parent.exists()
 
 
 def command_of(pid: int) -> str:

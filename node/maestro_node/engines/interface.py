@@ -126,7 +126,10 @@ class EngineReplica(Protocol):
         ...
 
     async def wait_exit(self) -> str:
-        """Return, with a sentence on why, once the engine is gone without having been stopped."""
+        """Return, with a sentence on why, once the engine serves no more without having been stopped.
+
+        Some of its processes may be left: :meth:`stop` is what ends them all.
+        """
         ...
 
     async def sleep(self) -> None:

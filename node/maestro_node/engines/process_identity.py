@@ -93,6 +93,13 @@ def with_environment_entry(entry: str) -> frozenset[ProcessIdentity]:
     return frozenset(found)
 
 
+def runs_module(process: ProcessIdentity, module: str) -> bool:
+    """Whether the process was started as Python with code that names the module."""
+    with suppress(OSError):
+        return module.encode() in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    return False
+
+
 def _read_stat(pid: int) -> _Stat | None:
     """Parse ``/proc/PID/stat``; the command's name may hold anything, so fields count from its last ')'."""
     try:

@@ -18,6 +18,7 @@ from maestro_node.engines.process_identity import (
     boot_id,
     descendants,
     identify,
+    runs_module,
     session_members,
     with_environment_entry,
 )
@@ -25,6 +26,7 @@ from maestro_node.engines.replica_records import ReplicaRecord
 
 _POLL_S = 0.05
 _KILL_TIMEOUT_S = 30.0
+_TRACKER_TIMEOUT_S = 5.0
 
 
 class UnkillableError(MaestroError):
@@ -47,15 +49,24 @@ def members_of(record: ReplicaRecord) -> frozenset[ProcessIdentity]:
 async def stop_tree(record: ReplicaRecord, grace_s: float) -> None:
     """SIGTERM to a living leader, up to ``grace_s`` seconds for all to go, then SIGKILL; returns once all are gone.
 
-    Raises UnkillableError where processes survive even that.
+    Trackers of shared memory are killed last: as soon as nobody else is left, they remove what the others had no time
+    to remove, and end. Raises UnkillableError where processes survive even SIGKILL.
     """
     if record.leader is not None and record.leader.is_alive:
         record.leader.send(signal.SIGTERM)
         if await _all_gone(record, grace_s, lambda _member: None):
             return
+    if await _all_gone(record, _TRACKER_TIMEOUT_S, _kill_unless_tracker):
+        return
     if not await _all_gone(record, _KILL_TIMEOUT_S, lambda member: member.send(signal.SIGKILL)):
         pids = sorted(member.pid for member in members_of(record))
         raise UnkillableError(f"processes {pids} of {record.model} on {record.accelerator} survive SIGKILL")
+
+
+def _kill_unless_tracker(member: ProcessIdentity) -> None:
+    """SIGKILL to all but Python's resource trackers."""
+    if not runs_module(member, "multiprocessing.resource_tracker"):
+        member.send(signal.SIGKILL)
 
 
 async def _all_gone(record: ReplicaRecord, limit_s: float, urge: Callable[[ProcessIdentity], None]) -> bool:

@@ -7,6 +7,7 @@ memory a replica accounts for and the socket that answers ``/metrics``.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -57,7 +58,11 @@ def remove_record(runtime_dir: Path, record: ReplicaRecord) -> None:
 
 def read_records(runtime_dir: Path) -> tuple[ReplicaRecord, ...]:
     """All records of the folder, ordered by file name; none where the folder does not exist."""
-    return tuple(_parse(path) for path in sorted(runtime_dir.glob(f"*{RECORD_SUFFIX}")))
+    records = []
+    for path in sorted(runtime_dir.glob(f"*{RECORD_SUFFIX}")):
+        with suppress(FileNotFoundError):  # the agent may forget a record while an auditor reads them
+            records.append(_parse(path))
+    return tuple(records)
 
 
 def _path(runtime_dir: Path, record_id: str) -> Path:

@@ -96,6 +96,7 @@ def _engine_settings(scenario: Scenario, node: ConfiguredNode, scenario_file: Pa
         enforce_eager=engine.enforce_eager,
         start_timeout_s=engine.start_timeout_s,
         stop_timeout_s=engine.stop_timeout_s,
+        hang_timeout_s=engine.hang_timeout_s,
         nice=engine.nice,
         enable_sleep=engine.sleep,
     )

@@ -40,13 +40,13 @@ class VllmClient:
             _BASE_URL, connector=connector, timeout=_CONTROL_TIMEOUT, read_bufsize=_LINE_LIMIT_BYTES
         )
 
-    async def is_healthy(self) -> bool:
-        """Whether the server answers and says that its engine is well."""
+    async def health(self, timeout_s: float) -> int | None:
+        """The HTTP status of ``/health``: 200 is well, 503 dead. None where no answer came in ``timeout_s`` seconds."""
         try:
-            async with self._session.get("/health") as response:
-                return response.status == 200
+            async with self._session.get("/health", timeout=aiohttp.ClientTimeout(total=timeout_s)) as response:
+                return response.status
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
+            return None
 
     async def usage(self) -> EngineUsage:
         """What the server's metrics say; EngineError (ENGINE_ABORTED) where it does not answer."""

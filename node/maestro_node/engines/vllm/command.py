@@ -10,6 +10,7 @@ from maestro_node.config import EngineSettings, ModelSource
 from maestro_node.engines.interface import ReplicaLaunch
 from maestro_node.engines.replica_records import ReplicaRecord
 
+PROCESS_NAME_PREFIX = "VLLM"  # vLLM names the processes that serve "VLLM::Worker" and the like
 _SERVER_MODULE = "vllm.entrypoints.openai.api_server"
 _NOT_INHERITED = frozenset(
     {
@@ -60,6 +61,7 @@ def server_environment(
     environment = {name: value for name, value in inherited.items() if name not in _NOT_INHERITED}
     marker_name, _, marker_value = record.marker.partition("=")
     environment |= {marker_name: marker_value, "TMPDIR": record.folder, "VLLM_RPC_BASE_PATH": record.folder}
+    environment["VLLM_PROCESS_NAME_PREFIX"] = PROCESS_NAME_PREFIX
     environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": "127.0.0.1"}
     if launch.accelerator.cpu_cores:
         environment["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(str(core) for core in launch.accelerator.cpu_cores)

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from http import HTTPStatus
 from pathlib import Path
 
 from maestro.errors import InvalidInputError, UnsupportedError
@@ -25,10 +26,11 @@ from maestro_node.engines.vllm.client import VllmClient
 from maestro_node.engines.vllm.command import check_launch, server_arguments, server_environment, supports_sleep
 from maestro_node.engines.vllm.process import ServerProcess, make_record, reap_leftovers, start_server
 from maestro_node.engines.vllm.runtime_folder import RuntimeFolder, make_replica_folder
+from maestro_node.engines.vllm.watch import EngineWatch
 
 _LOG = logging.getLogger(__name__)
 _HEALTH_INTERVAL_S = 0.2
-_DEATH_NOTICE_S = 5.0  # a dying server takes a few seconds from its last error message to its end
+_HEALTH_TIMEOUT_S = 10.0
 _VERSION_PROGRAM = (
     "from importlib.metadata import version, packages_distributions as names; print(version(names()['vllm'][0]))"
 )
@@ -45,12 +47,13 @@ class VllmReplica:
         self._settings = settings
         self._can_sleep = can_sleep
         self._exit = asyncio.create_task(process.wait_exit())
+        self._watch: EngineWatch | None = None
 
     async def wait_ready(self) -> None:
         """Return once the server is healthy; EngineError (LOAD_FAILED) where it ended or took too long."""
         try:
             async with asyncio.timeout(self._settings.start_timeout_s):
-                while not await self._client.is_healthy():
+                while await self._client.health(_HEALTH_TIMEOUT_S) != HTTPStatus.OK:
                     done, _ = await asyncio.wait({self._exit}, timeout=_HEALTH_INTERVAL_S)
                     if done:
                         raise EngineError(Reason.LOAD_FAILED, self._exit.result(), retryable=False)
@@ -61,6 +64,7 @@ class VllmReplica:
                 retryable=True,
             ) from None
         self._process.note_members()
+        self._watch = EngineWatch(self._process, self._client, self._exit, self._settings.hang_timeout_s)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[EngineEvent, None]:
         """Stream a chat completion; see the interface."""
@@ -69,8 +73,8 @@ class VllmReplica:
                 async for event in events:
                     yield event
         except EngineError as error:
-            if error.reason is Reason.ENGINE_ABORTED and await self._is_dying():
-                raise EngineError(Reason.ENGINE_DIED, self._exit.result(), retryable=True) from error
+            if error.reason is Reason.ENGINE_ABORTED and self._watch and await self._watch.is_ending():
+                raise EngineError(Reason.ENGINE_DIED, await self._watch.wait_end(), retryable=True) from error
             raise
 
     async def usage(self) -> EngineUsage:
@@ -78,8 +82,8 @@ class VllmReplica:
         return await self._client.usage()
 
     async def wait_exit(self) -> str:
-        """Return, with a sentence on why, once the server has ended."""
-        return await asyncio.shield(self._exit)
+        """Return, with a sentence on why, once the server has ended, or is at its end and has to be stopped."""
+        return await (self._watch.wait_end() if self._watch else asyncio.shield(self._exit))
 
     async def sleep(self) -> None:
         """Move the weights to host memory."""
@@ -93,16 +97,11 @@ class VllmReplica:
 
     async def stop(self) -> None:
         """Stop and reap the whole process tree."""
+        if self._watch:
+            self._watch.close()
         await self._client.close()
         await self._process.stop(self._settings.stop_timeout_s)
         await self._exit
-
-    async def _is_dying(self) -> bool:
-        """Whether a broken stream was the first sign of the server's end."""
-        if not self._exit.done() and await self._client.is_healthy():
-            return False
-        done, _ = await asyncio.wait({self._exit}, timeout=_DEATH_NOTICE_S)
-        return bool(done)
 
     def _require_sleep(self) -> None:
         """Raise UnsupportedError where this replica cannot sleep."""

@@ -13,12 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
+
+from maestro.process_priority import lower_priority
 from maestro.reasons import Reason
 from maestro_node.config import EngineSettings
 from maestro_node.engines.interface import EngineError, ReplicaLaunch
-from maestro_node.engines.process_identity import boot_id, identify
+from maestro_node.engines.process_identity import ProcessIdentity, boot_id, identify
 from maestro_node.engines.process_tree import members_of, stop_tree
 from maestro_node.engines.replica_records import ReplicaRecord, read_records, remove_record, write_record
+from maestro_node.engines.vllm.command import PROCESS_NAME_PREFIX
 
 _LOG = logging.getLogger(__name__)
 _MARKER_NAME = "MAESTRO_REPLICA"
@@ -32,18 +36,28 @@ class ServerProcess:
         self._runtime_dir = runtime_dir
         self._record = record
         self._process = process
+        self._names: dict[ProcessIdentity, str] = {}
 
     async def wait_exit(self) -> str:
         """Return, with a sentence on why, once the tree's first process has ended."""
         status = await self._process.wait()
         how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        return f"the engine process ended ({how}); see {self._record.log}{self._last_error()}"
+        return f"the engine process ended ({how}); {self.log_reference()}"
 
     def note_members(self) -> None:
         """Write down the processes that the tree has by now."""
         members = tuple(sorted(members_of(self._record), key=lambda member: member.pid))
         self._record = replace(self._record, members=members)
+        self._names = {member: name for member in members if (name := _serving_name(member))}
         write_record(self._runtime_dir, self._record)
+
+    def lost_process(self) -> str:
+        """Name and pid of a noted process that has ended and without which the engine cannot serve; empty if none."""
+        return next((f"{name} ({member.pid})" for member, name in self._names.items() if not member.is_alive), "")
+
+    def log_reference(self) -> str:
+        """Where the log is, with its last line that looks like an error, for people."""
+        return f"see {self._record.log}{self._last_error()}"
 
     async def stop(self, grace_s: float) -> None:
         """Stop the whole tree; returns once nothing of it is left. Idempotent."""
@@ -103,10 +117,10 @@ async def start_server(
     except OSError as error:
         _clean_up(runtime_dir, record)
         raise EngineError(Reason.LOAD_FAILED, f"cannot start {arguments[0]}: {error}", retryable=False) from error
-    with suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PGRP, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + settings.nice)
     started = replace(record, leader=identify(process.pid))
     write_record(runtime_dir, started)
+    # In a thread, for it may have to wait; not awaited, for nothing may come between the process and its owner.
+    asyncio.get_running_loop().run_in_executor(None, lower_priority, process.pid, settings.nice)
     return ServerProcess(runtime_dir, started, process)
 
 
@@ -124,6 +138,14 @@ async def reap_leftovers(runtime_dir: Path, grace_s: float) -> None:
             )
         await stop_tree(record, grace_s)
         _clean_up(runtime_dir, record)
+
+
+def _serving_name(member: ProcessIdentity) -> str:
+    """The name that vLLM gave to a process that serves; empty for one that may come and go."""
+    with suppress(psutil.Error):
+        title = next(iter(psutil.Process(member.pid).cmdline()), "")
+        return title.strip() if title.startswith(f"{PROCESS_NAME_PREFIX}::") else ""
+    return ""
 
 
 def _open_log(record: ReplicaRecord) -> BinaryIO:

@@ -8,6 +8,7 @@ import time
 from multiprocessing.connection import Connection
 
 from maestro.errors import MaestroError
+from maestro.process_priority import lower_priority
 from maestro_services.scheduler.planning.messages import Answer, Incumbent, Raised, Ready, Request
 from maestro_solver.planner import PlannerConfig, plan
 from maestro_solver.planner.generate import generate
@@ -17,7 +18,7 @@ NICENESS = 10
 
 def serve(connection: Connection, config: PlannerConfig) -> None:
     """Plans until the host is gone."""
-    os.nice(NICENESS)  # stages are dispatched by the scheduler's process; planning must never delay that
+    lower_priority(os.getpid(), NICENESS)  # planning must never delay the scheduler, which dispatches stages
     plan(generate("small", 8, 2, seed=0), config, time.monotonic)  # pays for imports and first use
     connection.send(Ready())
     while True:
