@@ -32,6 +32,10 @@ class Quote:
 
 def parse(content: str) -> Iterator[Literal | Quote]:
     """Split a message's content into text and quotes, in order and in one pass; escaped braces come out bare."""
+    if "{{" not in content:
+        if content:
+            yield Literal(content)
+        return
     position = 0
     for match in _TOKEN.finditer(content):
         if match.start() > position:

@@ -69,6 +69,6 @@ def read_token_counter(folder: Path) -> TokenCounter:
     tokenizer = Tokenizer.from_file(str(file))
 
     def count(text: str) -> int:
-        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+        return len(tokenizer.encode(text, add_special_tokens=False))
 
     return count

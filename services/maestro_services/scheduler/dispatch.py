@@ -117,7 +117,7 @@ class Dispatcher:
     async def _cancel(self, effect: do.CancelAttempt) -> None:
         """Stops an attempt, learns how far it came, and lets the node forget it."""
         request = node_pb2.CancelStageRequest(scheduler_epoch=self._epoch, attempt_id=effect.attempt_id)
-        response = await self._tell(effect.node, lambda stub: stub.CancelStage(request, timeout=COMMAND_TIMEOUT_S))
+        response = await self._tell(effect.node, lambda stub: _stop(stub, request))
         if response is not None:
             self._post(on.AttemptStopped(effect.attempt_id, response.completion_tokens))
             await self._acknowledge(do.AcknowledgeAttempts(effect.node, (effect.attempt_id,)))
@@ -137,6 +137,16 @@ class Dispatcher:
         except grpc.aio.AioRpcError as error:
             log.info("%s did not take a notice: %s", node, error.details())
         return None
+
+
+async def _stop(stub: Any, request: node_pb2.CancelStageRequest) -> node_pb2.CancelStageResponse:
+    """The node's answer; where it does not know the attempt, nothing of it is left to be stopped."""
+    try:
+        return await stub.CancelStage(request, timeout=COMMAND_TIMEOUT_S)  # type: ignore[no-any-return] # any stub
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        return node_pb2.CancelStageResponse()
 
 
 def _replica(effect: do.LoadReplica | do.UnloadReplica) -> node_pb2.ReplicaRef:

@@ -33,11 +33,14 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         self._connections = connections
 
     async def RegisterNode(self, request: pb.RegisterNodeRequest, context: Context) -> pb.RegisterNodeResponse:
-        """A node announces itself."""
+        """A node announces itself.
+
+        It is connected once that is settled, so that an earlier command to let go of the node does not undo it.
+        """
         async with typed_errors(context):
             node = self._node(request.node)
             self._check(node, request)
-            self._loop.post(
+            await self._loop.post_durably(
                 NodeRegistered(
                     request.node, request.instance_id, request.address, frozenset(request.capabilities.models)
                 )

@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class NodeConnection:
-    """The connection to one instance of a node. ``heard``: its status stream is alive at this moment."""
+    """The connection to one instance of a node.
+
+    ``heard``: its status stream is alive at this moment, and it is that instance that speaks.
+    """
 
     def __init__(self, node: str, instance_id: str, address: str) -> None:
         """Opens a channel; nothing is sent before it is used."""
@@ -104,7 +107,8 @@ class NodeConnections:
             try:
                 async with stream_ended():
                     async for response in connection.stub.WatchStatus(node_pb2.WatchStatusRequest()):
-                        connection.status, connection.heard, told = response.status, True, False
+                        if response.status.instance_id == connection.instance_id:
+                            connection.status, connection.heard, told = response.status, True, False
                         self._post(node_status(connection.node, response.status))
             except grpc.aio.AioRpcError as error:
                 log.info("status stream of %s broke: %s", connection.node, error.details())

@@ -13,14 +13,18 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from maestro.codec import workflow_from_proto
+from maestro.codec.workflow import DEFAULT_TENANT
 from maestro.errors import ConflictError, MaestroError, OverloadedError
 from maestro.v1 import workflow_pb2
 from maestro.validation import WorkflowLimits, validate
 from maestro_services.scheduler.core.events import WorkflowSubmitted
+from maestro_services.scheduler.core.prompts import has_long_prompts
 from maestro_services.scheduler.loop import SchedulerLoop
 from maestro_services.scheduler.store import Store
 
 LARGE_PAYLOAD_BYTES = 256 * 1024
+LONG_PROMPTS_AT_ONCE = 1
+"""So that a flood of them leaves processors and threads to everything else."""
 
 Key = tuple[str, str]
 
@@ -57,6 +61,7 @@ class Submissions:
         self._queue = queue
         self._random = Random()  # noqa: S311 - ids have to be unique, not secret
         self._under_way: set[asyncio.Task[Accepted]] = set()
+        self._counting = asyncio.Semaphore(LONG_PROMPTS_AT_ONCE)
         self._keys: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
     async def accept(self, message: workflow_pb2.Workflow) -> Accepted:
@@ -84,18 +89,23 @@ class Submissions:
             log.error("a submission failed", exc_info=error)
 
     async def _accept(self, message: workflow_pb2.Workflow) -> Accepted:
-        payload = message.SerializeToString(deterministic=True)
-        event = await self._event(message, payload)
-        if event.spec.idempotency_key:
-            return await self._accept_once(event)
+        if message.idempotency_key:
+            return await self._accept_once(message)
+        event = await self._event(message)
         await self._loop.post_durably(event)
         return Accepted(event.workflow_id, again=False)
 
-    async def _event(self, message: workflow_pb2.Workflow, payload: bytes) -> WorkflowSubmitted:
-        """Decodes and validates; a large payload in a thread, so that it costs nobody else anything."""
+    async def _event(self, message: workflow_pb2.Workflow) -> WorkflowSubmitted:
+        """Decodes, validates and counts; what is large in a thread, so that it costs nobody else anything."""
+        payload = message.SerializeToString(deterministic=True)
         if len(payload) > LARGE_PAYLOAD_BYTES:
-            return await asyncio.to_thread(self._decode, message, payload)
-        return self._decode(message, payload)
+            event = await asyncio.to_thread(self._decode, message, payload)
+        else:
+            event = self._decode(message, payload)
+        if has_long_prompts(event.spec):
+            async with self._counting:
+                await asyncio.to_thread(self._loop.core.count_ahead, event.spec)
+        return event
 
     def _decode(self, message: workflow_pb2.Workflow, payload: bytes) -> WorkflowSubmitted:
         spec = workflow_from_proto(message)
@@ -107,13 +117,15 @@ class Submissions:
         """A random id. The generator is seeded by the system once: asking it for every id would cost a system call."""
         return f"wf-{UUID(int=self._random.getrandbits(128), version=4).hex}"
 
-    async def _accept_once(self, event: WorkflowSubmitted) -> Accepted:
+    async def _accept_once(self, message: workflow_pb2.Workflow) -> Accepted:
         """The first submission of a key is accepted; the same one again gets its id.
 
-        Those of one key go one after another, so each finds in the store what the one before has made durable.
+        Those of one key go one after another, in the order in which they came: each finds in the store what the one
+        before has made durable, and a small one does not overtake a large one.
         """
-        key = (event.spec.tenant, event.spec.idempotency_key)
+        key = (message.tenant or DEFAULT_TENANT, message.idempotency_key)
         async with self._keys.setdefault(key, asyncio.Lock()):
+            event = await self._event(message)
             known = await asyncio.to_thread(self._store.by_key, *key)
             if known is None:
                 await self._loop.post_durably(event)

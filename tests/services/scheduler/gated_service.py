@@ -16,7 +16,7 @@ from maestro.client import AsyncClient
 from maestro.v1 import scheduler_pb2_grpc
 from maestro.validation import WorkflowLimits
 from maestro_services.scheduler.client_server import SchedulerServicer
-from maestro_services.scheduler.core import SchedulerCore
+from maestro_services.scheduler.core import CoreConfig, SchedulerCore
 from maestro_services.scheduler.loop import SchedulerLoop
 from maestro_services.scheduler.store import Store
 from maestro_services.scheduler.store.writer import Write
@@ -69,10 +69,12 @@ class GatedService:
 
 
 @asynccontextmanager
-async def gated_service(folder: Path, *, queue: int = 100, watcher_buffer: int = 100) -> AsyncIterator[GatedService]:
+async def gated_service(
+    folder: Path, *, queue: int = 100, watcher_buffer: int = 100, config: CoreConfig | None = None
+) -> AsyncIterator[GatedService]:
     """A service on a free port of the loopback, with its gate open."""
     store, views = GatedStore(folder), Views(watcher_buffer)
-    core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
+    core = SchedulerCore(config or core_config(), LengthPredictor(), epoch=1)
     loop = SchedulerLoop(core, store, views, lambda _: None, store.failures.append)
     models, classes = frozenset(fleet().models), frozenset(core_config().slo_classes)
     submissions = Submissions(loop, store, limits=WorkflowLimits(), models=models, slo_classes=classes, queue=queue)

@@ -16,7 +16,7 @@ from maestro.special_tokens import SpecialTokens
 from maestro.status import StageState, TokenUsage, WorkflowState
 from maestro.tokens import estimate_tokens
 from maestro.workflow import ChatMessage, ContextPolicy, LlmStage, WorkflowSpec
-from maestro_services.scheduler.core import PromptRules
+from maestro_services.scheduler.core import PromptRules, prompts
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
 
@@ -207,3 +207,18 @@ def test_a_workflow_of_a_model_without_speeds_ends_with_a_reason():
     found = driver(replace(model("writer"), speeds={}))
     assert run(found, asking("short")) == []
     assert found.stage("only").reason is Reason.NO_ACCELERATOR_FITS
+
+
+def test_a_remembered_count_is_the_counters_own_and_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompts, "MOST_REMEMBERED", 2)
+    counted: list[str] = []
+
+    def count(text: str) -> int:
+        counted.append(text)
+        return len(text)
+
+    remembered = prompts.RememberedCounts(count)
+    first, second, third = (letter * 1000 for letter in "abc")
+    for text in (first, second, first, third, third, first):
+        assert remembered(text) == len(text)
+    assert counted == [first, second, third, first], "the oldest goes first"

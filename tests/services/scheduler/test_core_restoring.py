@@ -13,9 +13,10 @@ from maestro.fleet import Fleet
 from maestro.reasons import Reason
 from maestro.snapshot import StageKey
 from maestro.status import StageState, StageStatus, TokenUsage, WorkflowState
-from maestro.workflow import ContextPolicy, WorkflowSpec
+from maestro.workflow import ContextPolicy, ToolStage, WorkflowSpec
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
+from maestro_services.scheduler.core.records import NodeState
 from maestro_services.scheduler.core.restoring import RestoredWorkflow
 from maestro_services.scheduler.serve import Scheduler
 
@@ -159,3 +160,20 @@ async def test_what_a_changed_scenario_ends_is_durable_and_told(tmp_path: Path) 
         result = await maestro.client.result(moved, timeout_s=30)
         assert result.status.state is WorkflowState.SUCCEEDED
         assert result.status.stages[0].accelerator == "right-node-gpu"
+
+
+def test_a_node_that_never_returns_holds_no_place_of_a_cancelled_attempt() -> None:
+    driver = restored(running("only"), spec=one())
+    driver.post(on.CancelRequested("w1"))
+    assert [a.id for a in driver.core._state.accelerators["left-node-gpu"].occupants()] == ["w1/only/1"]
+    for _ in range(10):
+        driver.pass_time(1.0)
+    assert driver.core.nodes["left-node"].state is NodeState.LOST
+    assert driver.core._state.accelerators["left-node-gpu"].occupants() == []
+
+
+def test_a_clients_tool_that_was_begun_before_is_overdue_at_its_time() -> None:
+    asking = StageStatus(id="ask", state=StageState.RUNNING, started_at_s=NOW - 1.0)
+    tool = ToolStage("ask", "human", expected_s=3.0)
+    driver = restored(asking, spec=WorkflowSpec("essays", (tool, call("sum", "ask"))))
+    assert driver.core.next_wakeup(NOW + 2.5) == NOW - 1.0 + 3.0 * (1.0 + driver.config.drift)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
+from core_driver import core_config
 from gated_service import GatedService, gated_service
-from service_world import diamond
+from service_world import call, diamond, fleet
 
 from maestro.codec import workflow_to_proto
 from maestro.errors import ConflictError, InvalidInputError, OverloadedError
+from maestro.special_tokens import SpecialTokens
+from maestro.status import WorkflowState
+from maestro.tokens import estimate_tokens
 from maestro.v1 import scheduler_pb2, workflow_pb2
+from maestro.workflow import ChatMessage, WorkflowSpec
+from maestro_services.scheduler.core import CoreConfig, PromptRules
 from maestro_services.scheduler.submission import Accepted
 
 KEYED = diamond(idempotency_key="once")
@@ -109,3 +116,48 @@ async def test_a_refused_submission_frees_its_place(tmp_path: Path) -> None:
                 await service.submissions.accept(workflow_to_proto(diamond(app="")))
         assert not (await service.submissions.accept(workflow_to_proto(KEYED))).again
         assert (await service.submissions.accept(workflow_to_proto(KEYED))).again
+
+
+def long_prompt(chars: int, **changes: object) -> WorkflowSpec:
+    """A workflow of one stage with a prompt of that length."""
+    stage = call("only")
+    return WorkflowSpec("essays", (replace(stage, messages=(ChatMessage("user", "word " * (chars // 5)),)),), **changes)  # type: ignore[arg-type]
+
+
+def noting(counts: list[tuple[bool, int]]) -> CoreConfig:
+    """Settings under which every count notes whether it was made on the event loop's thread, and of what length."""
+
+    def count(text: str) -> int:
+        counts.append((threading.current_thread() is threading.main_thread(), len(text)))
+        return estimate_tokens(text)
+
+    return core_config(prompts={name: PromptRules(SpecialTokens(), count) for name in fleet().models})
+
+
+async def test_a_long_prompt_is_counted_away_from_the_event_loop(tmp_path: Path) -> None:
+    """Tests that nobody waits for it: the core finds the count made, and takes it."""
+    counts: list[tuple[bool, int]] = []
+    async with gated_service(tmp_path, config=noting(counts)) as service:
+        for chars in (10_000, 50_000):
+            counts.clear()
+            await service.submissions.accept(workflow_to_proto(long_prompt(chars)))
+            assert counts
+            assert not any(on_loop for on_loop, _ in counts)
+        statuses = [status async for status in service.client.list()]
+        assert [status.state for status in statuses] == [WorkflowState.FAILED, WorkflowState.ACTIVE]
+
+
+async def test_a_short_prompt_is_not_counted_before_that_is_needed(tmp_path: Path) -> None:
+    counts: list[tuple[bool, int]] = []
+    async with gated_service(tmp_path, config=noting(counts)) as service:
+        await service.submissions.accept(workflow_to_proto(long_prompt(4_000)))
+    assert counts == []
+
+
+async def test_a_large_submission_of_a_key_is_not_overtaken_by_a_small_one(tmp_path: Path) -> None:
+    async with gated_service(tmp_path) as service:
+        large = submitting(service, workflow_to_proto(long_prompt(1_000_000, idempotency_key="once")))
+        small = submitting(service, workflow_to_proto(KEYED))
+        assert not (await large).again
+        with pytest.raises(ConflictError, match="once"):
+            await small

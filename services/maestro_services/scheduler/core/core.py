@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from maestro.plan import Plan
 from maestro.snapshot import Snapshot, StageKey
 from maestro.status import StageStatus
-from maestro.workflow import LlmStage
+from maestro.workflow import LlmStage, WorkflowSpec
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core.config import CoreConfig
 from maestro_services.scheduler.core.costing import Costing
@@ -18,6 +18,7 @@ from maestro_services.scheduler.core.ordering import Ordering
 from maestro_services.scheduler.core.outcome import Outcome, SavePredictor
 from maestro_services.scheduler.core.placement import Placement
 from maestro_services.scheduler.core.planning import Planning
+from maestro_services.scheduler.core.prompts import Prompts
 from maestro_services.scheduler.core.records import NodeRecord
 from maestro_services.scheduler.core.replicas import Replicas
 from maestro_services.scheduler.core.restoring import RestoredWorkflow, restore
@@ -25,6 +26,7 @@ from maestro_services.scheduler.core.snapshots import Snapshots
 from maestro_services.scheduler.core.starting import Starter
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_services.scheduler.core.suitability import Suitability
+from maestro_services.scheduler.core.tool_stages import ToolStages
 from maestro_solver.predictor import LengthPredictor
 
 OBSERVATIONS_PER_SAVE = 32
@@ -32,7 +34,7 @@ HEARTBEAT_OF_TIME_S = 1.0
 
 
 class SchedulerCore:
-    """Owns the state. Not thread-safe: one loop drives it."""
+    """Owns the state. Not thread-safe, but for ``count_ahead``: one loop drives it."""
 
     def __init__(self, config: CoreConfig, predictor: LengthPredictor, *, epoch: int, sequence: int = 0) -> None:
         """``epoch`` is larger than that of any earlier scheduler on the same store; ``sequence`` the last one used."""
@@ -42,9 +44,11 @@ class SchedulerCore:
         self._snapshots = Snapshots(self._state, self._costing)
         ordering = Ordering(config.order_policy)
         self._lifecycle = Lifecycle(self._state, self._costing, predictor, ordering)
+        self._tools = ToolStages(self._state, self._lifecycle, self._costing)
         self._replicas = Replicas(self._state, self._lifecycle)
         self._nodes = Nodes(self._state, self._lifecycle, self._replicas)
-        self._suitability = Suitability(self._state, self._lifecycle, self._costing)
+        self._prompts = Prompts(config)
+        self._suitability = Suitability(self._state, self._lifecycle, self._costing, self._prompts)
         starter = Starter(self._state, self._lifecycle, self._costing, self._suitability)
         self._execution = Execution(self._state, starter)
         self._placement = Placement(self._state, self._snapshots, self._execution)
@@ -54,7 +58,7 @@ class SchedulerCore:
         """What follows from an event at an instant (seconds since the epoch, never going back)."""
         outcome = Outcome()
         self._apply(event, now, outcome)
-        self._lifecycle.start_tools(now, outcome)
+        self._tools.start(now, outcome)
         self._suitability.examine_ready(now, outcome)
         moved = self._execution.advance(now, outcome)
         self._placement.place_ready(now, outcome, moved=moved)
@@ -63,9 +67,13 @@ class SchedulerCore:
             outcome.effects.append(SavePredictor(self._predictor.state()))
         return outcome
 
+    def count_ahead(self, spec: WorkflowSpec) -> None:
+        """Counts the long prompts of a workflow before it is submitted; any thread may call it."""
+        self._prompts.count_ahead(spec)
+
     def restore(self, workflows: list[RestoredWorkflow], now: float) -> Outcome:
         """Takes over what an earlier scheduler had accepted and not ended; tells what cannot go on as it was."""
-        return restore(self._state, self._lifecycle, self._costing, workflows, now)
+        return restore(self._state, self._lifecycle, self._tools, self._costing, workflows, now)
 
     def drain(self, nodes: frozenset[str]) -> None:
         """Takes over which nodes an operator had drained."""
@@ -135,7 +143,7 @@ class SchedulerCore:
             case on.CancelRequested():
                 self._lifecycle.cancel(event, now, outcome)
             case on.ToolCompleted():
-                self._lifecycle.complete_tool(event, now, outcome)
+                self._tools.complete(event, now, outcome)
             case on.NodeRegistered():
                 self._nodes.register(event, now, outcome)
             case on.NodeSeen():
@@ -163,7 +171,7 @@ class SchedulerCore:
             case on.PlanningFailed():
                 self._planning.failed(event, outcome)
             case on.Tick():
-                self._lifecycle.finish_timed_tools(now, outcome)
+                self._tools.keep_time(now, outcome)
                 self._nodes.expire_leases(now, outcome)
                 self._replicas.end_load_pauses(now)
                 self._planning.notice_drift(now)

@@ -8,14 +8,13 @@ from maestro.costs import LengthObservation, LengthOutcome
 from maestro.reasons import Reason
 from maestro.snapshot import StageKey
 from maestro.status import StageState, WorkflowState
-from maestro.workflow import LlmStage, ToolStage
+from maestro.workflow import LlmStage
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.events import (
     AttemptFailed,
     AttemptFinished,
     AttemptStopped,
     CancelRequested,
-    ToolCompleted,
     WorkflowSubmitted,
 )
 from maestro_services.scheduler.core.ordering import Ordering
@@ -94,24 +93,6 @@ class Lifecycle:
         else:
             self._state.tools_to_start.append(stage.key)
 
-    def complete_tool(self, event: ToolCompleted, now: float, outcome: Outcome) -> None:
-        """A client ended a tool stage. The server has checked that it runs; a second delivery changes nothing."""
-        stage = self._state.stage(event.key)
-        if stage is None or stage.state is not StageState.RUNNING:
-            return
-        if event.error:
-            self.fail_stage(stage, Reason.TOOL_FAILED, event.error, now, outcome)
-        else:
-            stage.output = event.output
-            self._succeed(stage, now, outcome)
-
-    def finish_timed_tools(self, now: float, outcome: Outcome) -> None:
-        """Ends the tool stages whose stated duration is over."""
-        for key in self._state.due_tools(now):
-            stage = self._state.stage(key)
-            if stage is not None and stage.state is StageState.RUNNING:
-                self._succeed(stage, now, outcome)
-
     def finish_attempt(self, event: AttemptFinished, now: float, outcome: Outcome) -> None:
         """An engine delivered a result. Only the current attempt of a stage that has not ended counts."""
         stage = self._current(event.key, event.attempt_id)
@@ -123,7 +104,7 @@ class Lifecycle:
         workflow.service_s += event.engine_s
         stage.ran_in_cluster = self._state.accelerators[stage.attempt.accelerator].cluster
         self._learn(workflow, stage.spec, stage, censored=event.finish_reason == "length")
-        self._succeed(stage, now, outcome)
+        self.succeed(stage, now, outcome)
         self._release(stage, outcome)
 
     def fail_attempt(self, event: AttemptFailed, now: float, outcome: Outcome) -> None:
@@ -156,6 +137,21 @@ class Lifecycle:
         if workflow is not None:
             self._end(workflow, WorkflowState.CANCELLED, Reason.CANCELLED_BY_CLIENT, "", now, outcome)
 
+    def succeed(self, stage: StageRecord, now: float, outcome: Outcome) -> None:
+        """A stage has its result: its successors may be ready now, and its workflow may have ended."""
+        stage.state, stage.reason, stage.ended_at_s = StageState.SUCCEEDED, Reason.COMPLETED, now
+        self._record(stage, now, outcome)
+        workflow = self._state.workflows[stage.key.workflow]
+        workflow.count_off(stage)
+        for successor_id in workflow.spec.successors[stage.key.stage]:
+            successor = workflow.stages[successor_id]
+            successor.waiting_for.discard(stage.key.stage)
+            if successor.ready:
+                self.make_ready(workflow, successor, now)
+        self._state.plan_wanted = True
+        if not workflow.unfinished:
+            self._end(workflow, WorkflowState.SUCCEEDED, Reason.COMPLETED, "", now, outcome)
+
     def fail_stage(self, stage: StageRecord, reason: Reason, detail: str, now: float, outcome: Outcome) -> None:
         """A stage failed for good: its workflow fails, and what has not ended of it is cancelled."""
         stage.state, stage.reason, stage.detail, stage.ended_at_s = StageState.FAILED, reason, detail, now
@@ -170,13 +166,6 @@ class Lifecycle:
         stage.state, stage.reason, stage.detail, stage.started_at_s = StageState.RUNNING, None, "", now
         self._forget_place(stage)
         self._record(stage, now, outcome)
-
-    def start_tools(self, now: float, outcome: Outcome) -> None:
-        """Begins the tool stages that are ready."""
-        while self._state.tools_to_start:
-            stage = self._state.stage(self._state.tools_to_start.pop())
-            if stage is not None and stage.ready:
-                self._start_tool(stage, now, outcome)
 
     def requeue(self, keys: Iterable[StageKey], now: float) -> None:
         """Stages that have lost their place wait for another one, if they are ready."""
@@ -199,27 +188,6 @@ class Lifecycle:
         stage = self._state.stage(key)
         current = stage is not None and stage.state is StageState.RUNNING and stage.attempt is not None
         return stage if current and stage is not None and stage.last_attempt_id == attempt_id else None
-
-    def _start_tool(self, stage: StageRecord, now: float, outcome: Outcome) -> None:
-        if isinstance(stage.spec, ToolStage) and stage.spec.duration_s is not None:
-            self._state.add_tool_timer(now + stage.spec.duration_s, stage.key)
-        self.record_start(stage, now, outcome)
-        if isinstance(stage.spec, ToolStage) and stage.spec.duration_s is None:
-            stage.reason = Reason.WAITING_FOR_TOOL
-
-    def _succeed(self, stage: StageRecord, now: float, outcome: Outcome) -> None:
-        stage.state, stage.reason, stage.ended_at_s = StageState.SUCCEEDED, Reason.COMPLETED, now
-        self._record(stage, now, outcome)
-        workflow = self._state.workflows[stage.key.workflow]
-        workflow.count_off(stage)
-        for successor_id in workflow.spec.successors[stage.key.stage]:
-            successor = workflow.stages[successor_id]
-            successor.waiting_for.discard(stage.key.stage)
-            if successor.ready:
-                self.make_ready(workflow, successor, now)
-        self._state.plan_wanted = True
-        if not workflow.unfinished:
-            self._end(workflow, WorkflowState.SUCCEEDED, Reason.COMPLETED, "", now, outcome)
 
     def _end(
         self, workflow: WorkflowRecord, state: WorkflowState, reason: Reason, detail: str, now: float, outcome: Outcome

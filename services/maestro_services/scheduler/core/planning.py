@@ -70,11 +70,14 @@ class Planning:
         """There is no plan; stages go on being placed one by one, and another plan is asked for in due time."""
         self._state.planning = False
         self._state.planner_down = event.reason is not Reason.NOTHING_TO_PLAN
-        self._state.plan_wanted = self._state.planner_down
+        self._state.plan_wanted = self._state.plan_wanted or self._state.planner_down
         outcome.effects.append(ReportFallback(event.reason))
 
     def notice_drift(self, now: float) -> None:
-        """A stage that runs longer than its p90 by more than the scenario's share makes the plan doubtful."""
+        """A stage that runs longer than its p90 by more than the scenario's share makes the plan doubtful.
+
+        One that is over sooner than predicted needs no threshold: every end asks for another plan.
+        """
         drift = self._state.config.drift
         for accelerator in self._state.accelerators.values():
             for attempt in accelerator.running.values():

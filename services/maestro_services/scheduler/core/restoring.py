@@ -13,6 +13,7 @@ from maestro_services.scheduler.core.lifecycle import Lifecycle, weight_of
 from maestro_services.scheduler.core.outcome import Outcome, StageChanged
 from maestro_services.scheduler.core.records import Attempt, StageRecord, WorkflowRecord
 from maestro_services.scheduler.core.state import SchedulerState
+from maestro_services.scheduler.core.tool_stages import ToolStages
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,12 @@ class RestoredWorkflow:
 
 
 def restore(
-    state: SchedulerState, lifecycle: Lifecycle, costing: Costing, workflows: list[RestoredWorkflow], now: float
+    state: SchedulerState,
+    lifecycle: Lifecycle,
+    tools: ToolStages,
+    costing: Costing,
+    workflows: list[RestoredWorkflow],
+    now: float,
 ) -> Outcome:
     """Puts workflows back as they were; the outcome tells which stages could not be, and are tried again.
 
@@ -47,7 +53,7 @@ def restore(
             if stage.ready:
                 lifecycle.make_ready(workflow, stage, now)
             elif stage.state is StageState.RUNNING and isinstance(stage.spec, ToolStage):
-                _resume_tool(state, stage, stage.spec, now)
+                tools.resume(stage, stage.spec, now)
             elif stage.state is StageState.RUNNING:
                 status = restored.stages[stage.key.stage]
                 gone = _what_is_gone(state, status)
@@ -93,12 +99,6 @@ def _apply(state: SchedulerState, stage: StageRecord, status: StageStatus) -> No
     accelerator = state.accelerators.get(status.accelerator)
     if accelerator is not None and status.state is StageState.SUCCEEDED:
         stage.ran_in_cluster = accelerator.cluster
-
-
-def _resume_tool(state: SchedulerState, stage: StageRecord, spec: ToolStage, now: float) -> None:
-    """A tool goes on by its timer, or until its client ends it."""
-    if spec.duration_s is not None:
-        state.add_tool_timer((stage.started_at_s or now) + spec.duration_s, stage.key)
 
 
 def _what_is_gone(state: SchedulerState, status: StageStatus) -> str:

@@ -97,7 +97,7 @@ class SchedulerState:
         return node.state is NodeState.UP and node.reported
 
     def add_tool_timer(self, at_s: float, key: StageKey) -> None:
-        """Remembers when a tool stage of stated duration ends."""
+        """Remembers when a tool stage ends, or is overdue."""
         heappush(self.tool_timers, (at_s, key))
 
     def due_tools(self, now: float) -> Iterator[StageKey]:

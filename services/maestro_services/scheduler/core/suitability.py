@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from maestro.fleet import AcceleratorSpec, Fleet, ModelSpec
 from maestro.placeholders import quoted_stages
-from maestro.prompt import ContextLimitError, FittedPrompt, fit_context
+from maestro.prompt import ContextLimitError, FittedPrompt
 from maestro.reasons import Reason
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.lifecycle import Lifecycle
 from maestro_services.scheduler.core.outcome import Outcome
+from maestro_services.scheduler.core.prompts import Prompts
 from maestro_services.scheduler.core.records import Misfit, StageRecord
 from maestro_services.scheduler.core.state import SchedulerState
 
@@ -19,11 +20,12 @@ NEAR_THE_CONTEXT = 0.6
 class Suitability:
     """Counts prompts, excludes models that stages cannot run as, and fails the stages that have none left."""
 
-    def __init__(self, state: SchedulerState, lifecycle: Lifecycle, costing: Costing) -> None:
+    def __init__(self, state: SchedulerState, lifecycle: Lifecycle, costing: Costing, prompts: Prompts) -> None:
         """The parts it works on; it owns none of them."""
         self._state = state
         self._lifecycle = lifecycle
         self._costing = costing
+        self._prompts = prompts
         self._models = state.config.fleet.models
         self._largest_bytes = largest_reservations(state.config.fleet)
 
@@ -102,16 +104,8 @@ class Suitability:
     def _fit(self, stage: StageRecord, model: str) -> FittedPrompt:
         """The prompt with its predecessors' outputs in it."""
         spec, workflow = stage.llm, self._state.workflows[stage.key.workflow]
-        rules = self._state.config.prompts[model]
-        return fit_context(
-            spec.messages,
-            {name: workflow.stages[name].output for name in quoted_stages(spec.messages)},
-            rules.special_tokens,
-            policy=spec.context_policy,
-            context_tokens=self._models[model].context_tokens,
-            max_tokens=spec.max_tokens,
-            count=rules.count,
-        )
+        outputs = {name: workflow.stages[name].output for name in quoted_stages(spec.messages)}
+        return self._prompts.fit(spec, model, outputs)
 
 
 def largest_reservations(fleet: Fleet) -> dict[str, int]:
