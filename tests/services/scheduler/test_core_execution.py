@@ -203,7 +203,7 @@ def test_a_node_that_is_lost_gives_its_stages_to_another() -> None:
     other = "right-node" if attempt.node == "left-node" else "left-node"
     for _ in range(4):
         driver.post(on.NodeSeen(other))
-        driver.pass_time(0.5)
+        driver.pass_time(driver.config.lease_ttl_s / 3)
     assert driver.stage("only").reason is Reason.NODE_LOST
     driver.plan()
     driver.finish_loads()

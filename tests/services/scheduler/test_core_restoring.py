@@ -166,7 +166,7 @@ def test_a_node_that_never_returns_holds_no_place_of_a_cancelled_attempt() -> No
     driver = restored(running("only"), spec=one())
     driver.post(on.CancelRequested("w1"))
     assert [a.id for a in driver.core._state.accelerators["left-node-gpu"].occupants()] == ["w1/only/1"]
-    for _ in range(10):
+    for _ in range(10 * round(driver.config.lease_ttl_s)):
         driver.pass_time(1.0)
     assert driver.core.nodes["left-node"].state is NodeState.LOST
     assert driver.core._state.accelerators["left-node-gpu"].occupants() == []
