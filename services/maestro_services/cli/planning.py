@@ -41,14 +41,43 @@ def generate(
     emit_json(snapshot_to_dict(generate_snapshot(family, stages, accelerators, seed)))
 
 
-def plan(
-    snapshot: Annotated[Path, typer.Argument(help="A snapshot as JSON; - reads standard input.")],
+def plan(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
+    snapshot: Annotated[
+        Path | None, typer.Argument(help="A snapshot as JSON; - reads standard input.", show_default=False)
+    ] = None,
+    instance: Annotated[Path | None, typer.Option(help="Plan a core instance instead.", show_default=False)] = None,
+    policy: Annotated[str, typer.Option(help="For an instance: planner, portfolio, or a rule's name.")] = "planner",
+    out: Annotated[Path | None, typer.Option(help="For an instance: the plan's file.", show_default=False)] = None,
     limit: Annotated[float, typer.Option(help="Wall-clock limit, seconds.")] = 1.0,
-    workers: Annotated[int, typer.Option(help="Threads of the solver.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the solver's random choices.")] = 0,
+    workers: Annotated[int, typer.Option(help="Threads of the solver.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the solver's random choices.", min=0)] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Plan a snapshot and show who runs where, when, and how good the plan is."""
+    """Plan a snapshot, or a core instance, and show who runs where, when, and how good the plan is."""
+    if (snapshot is None) == (instance is None):
+        problem = "both a snapshot and an instance" if snapshot else "neither a snapshot nor an instance"
+        raise InvalidInputError("plan", f"was given {problem}", remedy="give SNAPSHOT or --instance FILE")
+    if not limit > 0:
+        raise InvalidInputError("--limit", "must be positive", value=limit)
+    if instance is not None:
+        from maestro_services.cli.instance_planning import plan_core_instance
+        from maestro_solver.core_instance.result import InstanceConfig
+
+        config = InstanceConfig(limit_s=limit, seed=seed, workers=workers)
+        plan_core_instance(_read_json(instance), policy, config, out, as_json=as_json)
+    elif snapshot is not None:
+        _refuse_instance_options(policy, out)
+        _plan_snapshot(snapshot, limit, workers, seed, as_json=as_json)
+
+
+def _refuse_instance_options(policy: str, out: Path | None) -> None:
+    if policy != "planner":
+        raise InvalidInputError("--policy", "is for core instances", value=policy, remedy="give --instance FILE")
+    if out is not None:
+        raise InvalidInputError("--out", "is for core instances", value=str(out), remedy="give --instance FILE")
+
+
+def _plan_snapshot(snapshot: Path, limit: float, workers: int, seed: int, *, as_json: bool) -> None:
     from maestro.snapshot_codec import plan_to_dict, snapshot_from_dict
     from maestro_solver.planner import PlannerConfig
     from maestro_solver.planner import plan as make_plan

@@ -168,6 +168,59 @@ def test_a_plan_is_shown_with_where_it_came_from(tmp_path: Path) -> None:
     assert "bound " in shown
 
 
+def write_core_instance(path: Path) -> Path:
+    """Write a core instance of two stages in a chain."""
+    stage = {"workflow": "w", "model": "m", "duration_s": 1.0, "kv_gib": 1.0}
+    values = {
+        "format": "maestro-core-instance/1",
+        "tick_s": 0.1,
+        "network_delay_s": 0.4,
+        "load_gib_per_s": 10.0,
+        "weights": {"late": 100, "tardy": 1, "tardy_cap_s": 60, "latency": 0.2, "swap": 1},
+        "models": [{"name": "m", "weights_gib": 16}],
+        "accelerators": [{"name": "a", "cluster": "c", "memory_gib": 72, "slots": 8, "resident": []}],
+        "workflows": [{"name": "w", "deadline_s": 12.3, "weight": 4}],
+        "stages": [{"name": "s0", "predecessors": []} | stage, {"name": "s1", "predecessors": ["s0"]} | stage],
+    }
+    path.write_text(json.dumps(values))
+    return path
+
+
+@pytest.mark.parametrize("policy", ["planner", "portfolio", "edf"])
+def test_a_core_instance_is_answered_in_its_own_format(policy: str, tmp_path: Path) -> None:
+    """Tests the report on standard output and the plan in the file, under each kind of policy."""
+    instance, out = write_core_instance(tmp_path / "instance.json"), tmp_path / "plan.json"
+    told = run("plan", "--instance", instance, "--policy", policy, "--limit", 0.3, "--out", out, "--json")
+    report, plan = json.loads(told.stdout), json.loads(out.read_text())
+    assert report["checked"]
+    assert report["objective"] == pytest.approx(sum(report["terms"].values()))
+    assert report["bound"] <= report["objective"] + 1e-6
+    assert report["stages"] == {"planned": 2, "deferred": 0}
+    assert [row["start_s"] for row in plan["assignments"]] == [1.6, 2.6]
+
+
+def test_a_core_plan_is_shown_to_people(tmp_path: Path) -> None:
+    """Tests the view without --json."""
+    told = run("plan", "--instance", write_core_instance(tmp_path / "instance.json"), "--limit", 0.3)
+    assert "2 stages placed, 100% of workflows on time, 1 loads" in told.stdout
+
+
+def test_plan_takes_a_snapshot_or_an_instance_and_not_both(tmp_path: Path) -> None:
+    """Tests that none, both, and options of the other form are refused with the remedy."""
+    instance = write_core_instance(tmp_path / "instance.json")
+    for arguments in (
+        (),
+        (instance, "--instance", instance),
+        (instance, "--policy", "edf"),
+        (instance, "--out", tmp_path / "plan.json"),
+        ("--instance", instance, "--policy", "unheard-of"),
+        ("--instance", instance, "--limit", 0),
+        ("--instance", instance, "--limit", 0.2, "--out", tmp_path / "nowhere" / "plan.json"),
+    ):
+        assert run("plan", *arguments).exit_code == ExitCode.INVALID_INPUT
+    assert run("plan", "--instance", tmp_path / "missing.json").exit_code != 0
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}'])
 def test_what_is_no_snapshot_is_invalid_input(text: str, tmp_path: Path) -> None:
     """Tests that broken JSON and wrong JSON are both refused."""
