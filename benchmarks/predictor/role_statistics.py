@@ -4,15 +4,11 @@ Trains on ``--trace`` files in file order, then scores ``--validation`` files, o
 once learning on from every scored output (forecast first, then observe), as the scheduler does.
 
     python benchmarks/predictor/role_statistics.py --trace train/*.jsonl.gz --validation validation/*.jsonl.gz
-
-A trace is JSON lines, gzip or plain, one LLM call each: app, role, phase, model, prompt_tokens, completion_tokens,
-and optionally finish, where "max_tokens" or "length" marks an output that was cut.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from maestro.costs import LengthFeatures, LengthForecast, LengthObservation, LengthOutcome
+from maestro.trace import read_trace
 from maestro_solver.predictor import LengthPredictor, PredictorConfig
 
 MAX_TOKENS = 1 << 20
@@ -47,25 +44,18 @@ class Score:
     forecast_ms: float
 
 
-def read_trace(path: Path) -> Iterator[LengthObservation]:
+def observations(path: Path) -> Iterator[LengthObservation]:
     """Yield the calls of a trace in file order."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            call = json.loads(line)
-            features = LengthFeatures(
-                call["app"], call["role"], call["phase"], call["model"], call["prompt_tokens"], MAX_TOKENS
-            )
-            cut = call.get("finish") in {"max_tokens", "length"}
-            outcome = LengthOutcome.CENSORED if cut else LengthOutcome.COMPLETE
-            yield LengthObservation(features, call["completion_tokens"], outcome)
+    for call in read_trace(path):
+        features = LengthFeatures(call.app, call.role, call.phase, call.model, call.prompt_tokens, MAX_TOKENS)
+        yield LengthObservation(features, call.completion_tokens, call.outcome)
 
 
 def score(path: Path, predictor: LengthPredictor, *, online: bool) -> Score:
     """Score ``predictor`` on the complete outputs of a trace; ``online`` lets it learn from each after its forecast."""
     scored: list[tuple[LengthObservation, LengthForecast]] = []
     forecast_s = 0.0
-    for observation in read_trace(path):
+    for observation in observations(path):
         started = time.perf_counter()
         forecast = predictor.forecast(observation.features)
         forecast_s += time.perf_counter() - started
@@ -109,7 +99,7 @@ def trained(paths: Sequence[Path], config: PredictorConfig) -> LengthPredictor:
     """Return a predictor that has observed every call of ``paths``, in order."""
     predictor = LengthPredictor(config)
     for path in paths:
-        for observation in read_trace(path):
+        for observation in observations(path):
             predictor.observe(observation)
     return predictor
 

@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from maestro_services.cli import model
+from maestro_services.cli import model, predictor
 from maestro_services.cli.check import check
 from maestro_services.cli.demo import demo
 from maestro_services.cli.group import MaestroGroup
@@ -31,7 +31,10 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 invalid input, 3 infeasible, 4 timed out, 5 unreachable.",
 )
 
-for command in (up, serve, node, submit, watch, status, cancel, complete, drain, check, schema, plan, solve, demo):
+OPERATING = (up, serve, node, submit, watch, status, cancel, complete, drain)
+PREPARING = (check, schema, plan, solve, demo)
+for command in (*OPERATING, *PREPARING):
     app.command()(command)
 app.add_typer(snapshot_app, name="snapshot")
 app.add_typer(model.app, name="model")
+app.add_typer(predictor.app, name="predictor")

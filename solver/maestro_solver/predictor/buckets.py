@@ -37,6 +37,11 @@ def bucket_of(tokens: int) -> int:
     return int(np.searchsorted(_EDGES, tokens, side="right")) - 1
 
 
+def lower_edge(bucket: int) -> int:
+    """Return the least length that ``bucket`` holds."""
+    return int(_EDGES[bucket])
+
+
 def quantile_tokens(cumulative: Weights, quantile: float) -> float:
     """Return the length, in tokens, below or at which a share ``quantile`` of the outputs lies.
 

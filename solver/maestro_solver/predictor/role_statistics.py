@@ -101,6 +101,11 @@ class LengthPredictor:
             self._forecasts[keys[-1]] = known
         return known.capped(features.max_tokens)
 
+    def probabilities(self, features: LengthFeatures) -> Weights:
+        """Return the probability of each bucket of lengths, whatever ``max_tokens`` is; errors as for ``forecast``."""
+        _check_features(features)
+        return self._posterior(keys_of(features))
+
     def forecast_many(self, features: Iterable[LengthFeatures]) -> tuple[LengthForecast, ...]:
         """Return a forecast for each of ``features``, in order; errors as for ``forecast``."""
         return tuple(self.forecast(one) for one in features)

@@ -16,7 +16,7 @@ VERSION = 1
 """Changes whenever a state of before can no longer be read, other buckets included."""
 
 
-def encode(histograms: Mapping[Key, CensoredHistogram]) -> dict[str, object]:
+def encode(histograms: Mapping[Key, CensoredHistogram], buckets: int = BUCKETS) -> dict[str, object]:
     """Return the histograms in their order (longest without an observation first), only their non-zero counts.
 
     ``entry_count`` is there to tell a truncated list from a whole one.
@@ -25,13 +25,16 @@ def encode(histograms: Mapping[Key, CensoredHistogram]) -> dict[str, object]:
         {"key": list(key), "complete": _sparse(histogram.complete), "censored": _sparse(histogram.censored)}
         for key, histogram in histograms.items()
     ]
-    return {"version": VERSION, "buckets": BUCKETS, "entry_count": len(entries), "entries": entries}
+    return {"version": VERSION, "buckets": buckets, "entry_count": len(entries), "entries": entries}
 
 
-def decode(state: object) -> dict[Key, CensoredHistogram]:
-    """Return the histograms that ``encode`` was given; raises InvalidInputError where ``state`` is anything else."""
+def decode(state: object, buckets: int = BUCKETS) -> dict[Key, CensoredHistogram]:
+    """Return the histograms that ``encode`` was given; raises InvalidInputError where ``state`` is anything else.
+
+    ``buckets`` is how many buckets each of them has.
+    """
     fields = _mapping("state", state)
-    for name, expected in (("version", VERSION), ("buckets", BUCKETS)):
+    for name, expected in (("version", VERSION), ("buckets", buckets)):
         if fields.get(name) != expected:
             raise _invalid(f"state.{name}", f"must be {expected}", fields.get(name))
     entries = fields.get("entries")
@@ -45,7 +48,8 @@ def decode(state: object) -> dict[Key, CensoredHistogram]:
         if key in histograms:
             raise _invalid(f"{path}.key", "stands there twice", key)
         histograms[key] = CensoredHistogram(
-            _dense(f"{path}.complete", parts.get("complete")), _dense(f"{path}.censored", parts.get("censored"))
+            _dense(f"{path}.complete", parts.get("complete"), buckets),
+            _dense(f"{path}.censored", parts.get("censored"), buckets),
         )
     return histograms
 
@@ -54,13 +58,13 @@ def _sparse(weights: Weights) -> list[list[float]]:
     return [[int(bucket), float(weights[bucket])] for bucket in np.flatnonzero(weights)]
 
 
-def _dense(path: str, pairs: object) -> Weights:
-    weights = np.zeros(BUCKETS)
+def _dense(path: str, pairs: object, buckets: int) -> Weights:
+    weights = np.zeros(buckets)
     if not isinstance(pairs, list):
         raise _invalid(path, "must be a list of [bucket, count]", pairs)
     for pair in pairs:
         match pair:
-            case [int(bucket), int() | float() as count] if 0 <= bucket < BUCKETS and 0 < count < math.inf:
+            case [int(bucket), int() | float() as count] if 0 <= bucket < buckets and 0 < count < math.inf:
                 weights[bucket] = count
             case _:
                 raise _invalid(path, "must be a list of [bucket, count]", pair)
