@@ -27,8 +27,10 @@ def best_place(
     """The place where the stage ends soonest; None where nothing holds it.
 
     ``earliest`` gives the first allowed start per cluster. ``patience`` is how many load times a stage rather waits
-    for a replica that is there than has one loaded: 0 loads whenever that ends sooner. Ties go to the place without a
-    load, then to the one that evicts least, then to the accelerator already in use.
+    for a replica that is there than has one loaded: 0 loads whenever that ends sooner. Who shares an accelerator is
+    slower: places are compared by when the stage would end beside what runs there when it starts, though what it
+    reserves is its time alone. Ties go to the place without a load, then to the one that evicts least, then to the
+    accelerator already in use.
     """
     best: Place | None = None
     best_rank: tuple[float, int, int] = (FOREVER, 0, 0)
@@ -46,10 +48,27 @@ def best_place(
             if found is None:
                 continue
             load = found.ready - found.load_start
-            rank = (found.start + option.duration + patience * load, len(found.evicted) + (load > 0), int(fresh))
+            duration = option.duration * _stretch(state, track, option, found.start)
+            rank = (found.start + duration + patience * load, len(found.evicted) + (load > 0), int(fresh))
             if best is None or rank < best_rank:
                 best, best_rank = found, rank
     return best
+
+
+def _stretch(state: FleetState, track: AcceleratorTrack, option: GridOption, start: int) -> float:
+    """How many times longer than alone the stage takes beside what shares the accelerator when it starts.
+
+    Other models count if they are at work then, or will be: models that are waited for do not idle.
+    """
+    batch_slope, colocation_slope = state.slopes[option.model, track.position]
+    batch = others = 0
+    for resident in track.residents:
+        running = resident.batch.level_at(start)
+        if resident.model == option.model:
+            batch += running
+        elif running or resident.last_use > start or (resident.end > start and state.demand[resident.model] > 0):
+            others += 1
+    return (1.0 + batch_slope * batch) * (1.0 + colocation_slope) ** others
 
 
 def commit(state: FleetState, place: Place) -> ResidentTrack:

@@ -69,6 +69,7 @@ class FleetState:
         self.in_use = {position for position, found in enumerate(instance.accelerators) if found.forced}
         self.in_use_per_cluster = Counter(instance.accelerators[position].cluster for position in self.in_use)
         self.demand: Counter[int] = Counter()
+        self.slopes = _slopes(instance)
         for link, free in zip(self.links, instance.link_free, strict=True):
             link.add(0, free, 1)
         self._take_over_replicas()
@@ -160,3 +161,13 @@ class FleetState:
                 if resident.model == running.model:
                     resident.batch.add(0, running.end, 1)
                     resident.used.add(0, running.end, running.kv)
+
+
+def _slopes(instance: Instance) -> dict[tuple[int, int], tuple[float, float]]:
+    """By model and accelerator, how much a stage is slowed by its batch and by other models; 0 where it cannot run."""
+    found = {}
+    for position, accelerator in enumerate(instance.snapshot.accelerators):
+        for model, spec in enumerate(instance.snapshot.models.values()):
+            speed = spec.speeds.get(accelerator.kind)
+            found[model, position] = (speed.batch_slope, speed.colocation_slope) if speed else (0.0, 0.0)
+    return found

@@ -41,16 +41,18 @@ def room(
     claims: Iterable[Claim],
 ) -> Reason | None:
     """What keeps a stage of ``model`` from running beside what runs and beside ``claims``; None where it fits."""
-    held = [(a.model, a.kv_bytes) for a in accelerator.occupants()]
-    held += [(c.model, c.kv_bytes) for c in claims]
-    same = [kv for name, kv in held if name == model.name]
-    if len(held) >= accelerator.spec.slots or len(same) >= model.max_batch:
+    claimed = list(claims)
+    same = [claim.kv_bytes for claim in claimed if claim.model == model.name]
+    stages = sum(accelerator.stages_held.values()) + len(claimed)
+    batch = accelerator.stages_held.get(model.name, 0) + len(same)
+    if stages >= accelerator.spec.slots or batch >= model.max_batch:
         return Reason.WAITING_FOR_BATCH_SLOT
     if accelerator.spec.kv_elastic:
-        used = resident_bytes(accelerator, models) + sum(kv for _, kv in held)
+        reserved = sum(accelerator.kv_held.values()) + sum(claim.kv_bytes for claim in claimed)
+        used = resident_bytes(accelerator, models) + reserved
         return None if used + kv_bytes <= accelerator.spec.memory_bytes else Reason.WAITING_FOR_KV
-    replica = accelerator.replicas[model.name]
-    return None if sum(same) + kv_bytes <= replica.kv_pool_bytes else Reason.WAITING_FOR_KV
+    used = accelerator.kv_held.get(model.name, 0) + sum(same)
+    return None if used + kv_bytes <= accelerator.replicas[model.name].kv_pool_bytes else Reason.WAITING_FOR_KV
 
 
 def may_start(

@@ -10,6 +10,7 @@ from maestro.performance import ReservationQuantile
 from maestro.snapshot import ObjectiveWeights
 from maestro.special_tokens import SpecialTokens
 from maestro.tokens import TokenCounter
+from maestro_solver.heuristics.dispatch import DispatchPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,11 @@ class PromptRules:
 
 @dataclass(frozen=True, slots=True)
 class CoreConfig:
-    """The core's settings. ``order_policy`` names the heuristic that orders stages no plan has ordered yet."""
+    """The core's settings. ``order_policy`` names the heuristic that orders stages no plan has ordered yet.
+
+    ``dispatch``: a policy that decides everything, without plans; None where plans are asked for.
+    ``saves_predictor``: what the predictor has learnt is to be kept now and then.
+    """
 
     fleet: Fleet
     slo_classes: Mapping[str, SloClass]
@@ -61,3 +66,5 @@ class CoreConfig:
     reservation_quantile: ReservationQuantile
     prompts: Mapping[str, PromptRules]
     order_policy: str = "wspt+hopeless_last"
+    dispatch: DispatchPolicy | None = None
+    saves_predictor: bool = True

@@ -11,14 +11,17 @@ from maestro.workflow import LlmStage, WorkflowSpec
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core.config import CoreConfig
 from maestro_services.scheduler.core.costing import Costing
+from maestro_services.scheduler.core.dispatching import Dispatch
 from maestro_services.scheduler.core.execution import Execution
 from maestro_services.scheduler.core.lifecycle import Lifecycle
+from maestro_services.scheduler.core.loading import Loading
 from maestro_services.scheduler.core.nodes import Nodes
 from maestro_services.scheduler.core.ordering import Ordering
 from maestro_services.scheduler.core.outcome import Outcome, SavePredictor
+from maestro_services.scheduler.core.pace import Pace
 from maestro_services.scheduler.core.placement import Placement
 from maestro_services.scheduler.core.planning import Planning
-from maestro_services.scheduler.core.prompts import Prompts
+from maestro_services.scheduler.core.prompts import Prompts, PromptSource
 from maestro_services.scheduler.core.records import NodeRecord
 from maestro_services.scheduler.core.replicas import Replicas
 from maestro_services.scheduler.core.restoring import RestoredWorkflow, restore
@@ -27,6 +30,7 @@ from maestro_services.scheduler.core.starting import Starter
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_services.scheduler.core.suitability import Suitability
 from maestro_services.scheduler.core.tool_stages import ToolStages
+from maestro_solver.heuristics.policies import POLICIES
 from maestro_solver.predictor import LengthPredictor
 
 OBSERVATIONS_PER_SAVE = 32
@@ -36,22 +40,38 @@ HEARTBEAT_OF_TIME_S = 1.0
 class SchedulerCore:
     """Owns the state. Not thread-safe, but for ``count_ahead``: one loop drives it."""
 
-    def __init__(self, config: CoreConfig, predictor: LengthPredictor, *, epoch: int, sequence: int = 0) -> None:
-        """``epoch`` is larger than that of any earlier scheduler on the same store; ``sequence`` the last one used."""
+    def __init__(
+        self,
+        config: CoreConfig,
+        predictor: LengthPredictor,
+        *,
+        epoch: int,
+        sequence: int = 0,
+        prompts: PromptSource | None = None,
+    ) -> None:
+        """``epoch`` is larger than that of any earlier scheduler on the same store; ``sequence`` the last one used.
+
+        ``prompts``: where prompts come from; None: from the texts of the stages.
+        """
         self._state = SchedulerState.initial(config, epoch, sequence)
         self._predictor = predictor
-        self._costing = Costing(config, predictor)
+        self._prompts = prompts or Prompts(config)
+        self._costing = Costing(config, predictor, self._prompts)
         self._snapshots = Snapshots(self._state, self._costing)
-        ordering = Ordering(config.order_policy)
+        ordering = _ordering(config, self._costing.pace)
         self._lifecycle = Lifecycle(self._state, self._costing, predictor, ordering)
         self._tools = ToolStages(self._state, self._lifecycle, self._costing)
         self._replicas = Replicas(self._state, self._lifecycle)
         self._nodes = Nodes(self._state, self._lifecycle, self._replicas)
-        self._prompts = Prompts(config)
         self._suitability = Suitability(self._state, self._lifecycle, self._costing, self._prompts)
         starter = Starter(self._state, self._lifecycle, self._costing, self._suitability)
         self._execution = Execution(self._state, starter)
-        self._placement = Placement(self._state, self._snapshots, self._execution)
+        self._placement: Placement | Dispatch
+        if config.dispatch is None:
+            self._placement = Placement(self._state, self._snapshots, self._execution, ordering)
+        else:
+            loading = Loading(self._state, self._costing.pace, config.dispatch)
+            self._placement = Dispatch(self._state, self._costing, self._execution, starter, ordering, loading)
         self._planning = Planning(self._state, self._snapshots, self._lifecycle)
 
     def handle(self, event: on.Event, now: float) -> Outcome:
@@ -62,7 +82,7 @@ class SchedulerCore:
         self._suitability.examine_ready(now, outcome)
         moved = self._execution.advance(now, outcome)
         self._placement.place_ready(now, outcome, moved=moved)
-        if self._state.observations >= OBSERVATIONS_PER_SAVE:
+        if self._state.config.saves_predictor and self._state.observations >= OBSERVATIONS_PER_SAVE:
             self._state.observations = 0
             outcome.effects.append(SavePredictor(self._predictor.state()))
         return outcome
@@ -92,7 +112,7 @@ class SchedulerCore:
 
     def plan_is_due(self, now: float) -> bool:
         """Whether a PlanDue event should be posted now."""
-        return self._planning.is_due(now)
+        return self._state.config.dispatch is None and self._planning.is_due(now)
 
     @property
     def epoch(self) -> int:
@@ -115,6 +135,7 @@ class SchedulerCore:
 
     def predictor_state(self) -> Mapping[str, object]:
         """What the predictor has learnt, JSON-able."""
+        self._lifecycle.learn()
         return self._predictor.state()
 
     def stage_status(self, key: StageKey) -> StageStatus | None:
@@ -172,7 +193,15 @@ class SchedulerCore:
                 self._planning.failed(event, outcome)
             case on.Tick():
                 self._tools.keep_time(now, outcome)
+                self._lifecycle.learn()
                 self._nodes.expire_leases(now, outcome)
                 self._replicas.end_load_pauses(now)
                 self._planning.notice_drift(now)
                 self._state.touched.update(self._state.accelerators)
+
+
+def _ordering(config: CoreConfig, pace: Pace) -> Ordering:
+    """The order of the dispatch policy, or of the heuristic that goes with plans."""
+    if config.dispatch is None:
+        return Ordering(POLICIES[config.order_policy], pace)
+    return Ordering(config.dispatch.order, pace, changes_with_time=config.dispatch.changes_with_time)

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from maestro.costs import LengthFeatures, LengthForecast
 from maestro.fleet import ModelSpec
 from maestro.performance import run_options, stage_s
 from maestro.prompt import FittedPrompt
 from maestro.snapshot import RunOption
+from maestro.status import TokenUsage
 from maestro.workflow import ContextPolicy, LlmStage, ToolStage, WorkflowSpec
 from maestro_services.scheduler.core.config import CoreConfig
+from maestro_services.scheduler.core.pace import Pace
+from maestro_services.scheduler.core.prompts import PromptSource, estimated_tokens
 from maestro_services.scheduler.core.records import Misfit, StageCost, StageRecord, WorkflowRecord
 from maestro_solver.predictor import LengthPredictor
 
-CHARS_PER_TOKEN = 3.2
-MESSAGE_OVERHEAD_TOKENS = 8
-
-
-def estimated_tokens(chars: int, messages: int) -> int:
-    """Tokens of a prompt of ``chars`` characters in ``messages`` messages, by the rule of thumb."""
-    return round(chars / CHARS_PER_TOKEN) + MESSAGE_OVERHEAD_TOKENS * messages
-
 
 class Costing:
-    """Turns stages into predicted costs. Its only state is the predictor's."""
+    """Turns stages into predicted costs. Its only state is the predictor's, and the pace of engines under load."""
 
-    def __init__(self, config: CoreConfig, predictor: LengthPredictor) -> None:
-        """``config`` gives the models and the kinds of accelerators that exist."""
+    def __init__(self, config: CoreConfig, predictor: LengthPredictor, prompts: PromptSource) -> None:
+        """``config`` gives the models and the kinds of accelerators that exist, ``prompts`` says how long texts are."""
+        self._prompts = prompts
+        self.pace = Pace()
         self._models = config.fleet.models
         self._kinds = tuple(
             dict.fromkeys(a.kind for c in config.fleet.clusters for n in c.nodes for a in n.accelerators)
@@ -62,9 +61,12 @@ class Costing:
 
     def counted(self, stage: StageRecord, model: str, fitted: FittedPrompt) -> None:
         """The prompt is known to the token as ``model`` reads it. Others see the same text, if none of it was cut."""
-        stage.prompts[model], stage.cost = fitted, None
+        expected = _prompt_as(self._models[model], stage)
+        stage.prompts[model] = fitted
         if not fitted.cut_chars:
             stage.prompt_tokens = fitted.prompt_tokens
+        if fitted.prompt_tokens != expected or len(stage.llm.models) > 1:
+            stage.cost = None
 
     def exclude(self, stage: StageRecord, model: str, misfit: Misfit) -> None:
         """The stage cannot run as ``model``."""
@@ -79,6 +81,11 @@ class Costing:
         """All predecessors have ended: what they quote has its true length."""
         if isinstance(stage.spec, LlmStage) and stage.spec.after:
             self.reprice(stage, self._expected_prompt(stage.spec, workflow))
+
+    def observe_pace(self, model: str, kind: str, usage: TokenUsage, measured_s: float) -> None:
+        """A stage of these lengths has taken ``measured_s`` in an engine."""
+        speed = self._models[model].speeds[kind]
+        self.pace.observe(model, kind, stage_s(speed, usage.prompt_tokens, usage.completion_tokens), measured_s)
 
     def tool_s(self, spec: ToolStage) -> float:
         """How long a tool stage takes, or is expected to take."""
@@ -102,12 +109,16 @@ class Costing:
         for model in models:
             tokens = _prompt_as(model, stage)
             options += run_options([model], forecasts, tokens, spec.max_tokens, self._kinds, self._quantile)
-        return StageCost(tuple(options), forecasts)
+        return StageCost(tuple(self._paced(option) for option in options), forecasts)
+
+    def _paced(self, option: RunOption) -> RunOption:
+        """The option with the times that engines lately took."""
+        pace = self.pace.of(option.model, option.kind)
+        return replace(option, duration_s=option.duration_s * pace, duration_p90_s=option.duration_p90_s * pace)
 
     def _expected_prompt(self, spec: LlmStage, workflow: WorkflowRecord) -> int:
         """Tokens the prompt will have: its own text, and for each predecessor its output or what is expected of it."""
-        chars = sum(len(message.content) for message in spec.messages)
-        tokens = estimated_tokens(chars, len(spec.messages))
+        tokens = self._prompts.own_tokens(spec)
         for before in spec.after:
             record = workflow.stages[before]
             if record.usage is not None:

@@ -123,7 +123,7 @@ class Execution:
         name = accelerator.spec.name
         needed = resident_bytes(accelerator, self._models) + model.fixed_bytes + load.kv_pool_bytes
         if accelerator.spec.kv_elastic:
-            needed += sum(a.kv_bytes for a in accelerator.occupants())
+            needed += sum(accelerator.kv_held.values())
             needed += sum(p.kv_bytes for p in self._state.agenda.pending(name) if p.start_at_s < load.load_at_s)
         if needed <= accelerator.spec.memory_bytes:
             return True
@@ -139,7 +139,7 @@ class Execution:
         ]
         if idle:
             self._unload(accelerator, min(idle, key=lambda r: r.last_used_s).model, now, outcome)
-        elif not accelerator.occupants():
+        elif not accelerator.stages_held:
             self._state.plan_wanted = True
         return False
 
@@ -161,7 +161,7 @@ class Execution:
         outcome.effects.append(UnloadReplica(accelerator.node, accelerator.spec.name, model, replica.generation))
 
     def _busy(self, accelerator: AcceleratorRecord, model: str) -> bool:
-        return any(attempt.model == model for attempt in accelerator.occupants())
+        return model in accelerator.stages_held
 
     def _node_is_loading(self, accelerator: AcceleratorRecord) -> bool:
         """Loads of one node share its links and go one after the other."""

@@ -38,6 +38,7 @@ from maestro_solver.predictor import LengthPredictor
 
 WEIGHT_PER_PRIORITY = 1.02
 MOST_REFUSALS = 100
+OBSERVATIONS_TOGETHER = 32
 
 
 def weight_of(class_weight: float, priority: int) -> float:
@@ -102,6 +103,8 @@ class Lifecycle:
         workflow = self._state.workflows[event.key.workflow]
         stage.output, stage.usage, stage.finish_reason = event.output, event.usage, event.finish_reason
         workflow.service_s += event.engine_s
+        kind = self._state.accelerators[stage.attempt.accelerator].spec.kind
+        self._costing.observe_pace(stage.attempt.model, kind, event.usage, event.engine_s)
         stage.ran_in_cluster = self._state.accelerators[stage.attempt.accelerator].cluster
         self._learn(workflow, stage.spec, stage, censored=event.finish_reason == "length")
         self.succeed(stage, now, outcome)
@@ -224,7 +227,7 @@ class Lifecycle:
     def _free_place(self, stage: StageRecord) -> None:
         attempt = stage.attempt
         if attempt is not None:
-            self._state.accelerators[attempt.accelerator].running.pop(stage.key, None)
+            self._state.accelerators[attempt.accelerator].end(stage.key)
             self._state.attempts.pop(attempt.id, None)
             self._state.touched.add(attempt.accelerator)
             stage.attempt = None
@@ -235,7 +238,7 @@ class Lifecycle:
         if isinstance(stage.spec, LlmStage) and not _is_forced(stage.spec):
             features = self._costing.features(stage.spec, workflow.spec.app, attempt.model, stage.prompt_tokens)
         accelerator = self._state.accelerators[attempt.accelerator]
-        accelerator.stopping[attempt.id] = StoppingAttempt(stage.key, attempt, features)
+        accelerator.begin_stop(StoppingAttempt(stage.key, attempt, features))
         self._free_place(stage)
 
     def _forget_place(self, stage: StageRecord) -> None:
@@ -267,7 +270,7 @@ class Lifecycle:
 
     def free_stopped(self, accelerator: AcceleratorRecord, attempt_id: str) -> None:
         """Nothing of a stopping attempt is left on its node."""
-        accelerator.stopping.pop(attempt_id, None)
+        accelerator.end_stop(attempt_id)
         self._state.touched.add(accelerator.spec.name)
 
     def _learn(self, workflow: WorkflowRecord, spec: LlmStage, stage: StageRecord, *, censored: bool) -> None:
@@ -277,9 +280,17 @@ class Lifecycle:
         kind = LengthOutcome.CENSORED if censored else LengthOutcome.COMPLETE
         self._observe(LengthObservation(features, stage.usage.completion_tokens, kind))
 
+    def learn(self) -> None:
+        """Hands what was seen since to the predictor, together: with every lesson it works its forecasts out anew."""
+        for observation in self._state.unlearnt:
+            self._predictor.observe(observation)
+        self._state.observations += len(self._state.unlearnt)
+        self._state.unlearnt.clear()
+
     def _observe(self, observation: LengthObservation) -> None:
-        self._predictor.observe(observation)
-        self._state.observations += 1
+        self._state.unlearnt.append(observation)
+        if len(self._state.unlearnt) >= OBSERVATIONS_TOGETHER:
+            self.learn()
 
     def _record(self, stage: StageRecord, now: float, outcome: Outcome, voided_attempt: str = "") -> None:
         sequence = self._state.next_sequence()

@@ -96,7 +96,7 @@ class Nodes:
         for node in self._state.nodes.values():
             if stood_still:
                 node.last_seen_s = now
-            awaited = not node.instance_id and any(a.occupants() for a in self._state.on_node(node.spec.name))
+            awaited = not node.instance_id and any(a.stages_held for a in self._state.on_node(node.spec.name))
             patience_s = ttl_s * (LEASES_TO_COME_BACK if awaited else 1)
             if (node.instance_id or awaited) and now - node.last_seen_s > patience_s:
                 self._lose(node, f"not heard of for {patience_s:g} s", now, outcome)

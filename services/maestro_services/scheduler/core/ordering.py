@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
-from maestro.snapshot import WaitingStage
+from collections.abc import Iterable
+
+from maestro.snapshot import StageKey, WaitingStage
+from maestro_services.scheduler.core.pace import Pace
 from maestro_services.scheduler.core.ready import OrderKey
 from maestro_services.scheduler.core.records import StageRecord, WorkflowRecord
 from maestro_services.scheduler.core.snapshots import workflow_state
-from maestro_solver.heuristics.policies import POLICIES
+from maestro_services.scheduler.core.state import SchedulerState
+from maestro_solver.heuristics.policies import Policy
 from maestro_solver.heuristics.policies.hopeless_last import HopelessLast
 
 _EPOCH_S = 0.0
+_HOPEFUL = 0.0
 
 
 class Ordering:
-    """Orders stages by a policy of the solver's portfolio, as it sees them when they become ready."""
+    """Orders stages by a policy, as it sees them when they become ready."""
 
-    def __init__(self, policy: str) -> None:
-        """``policy`` is a name in the portfolio."""
-        chosen = POLICIES[policy]
-        self._hopeless_last = isinstance(chosen, HopelessLast)
-        self._policy = chosen.inner if isinstance(chosen, HopelessLast) else chosen
+    def __init__(self, policy: Policy, pace: Pace, *, changes_with_time: bool = False) -> None:
+        """``pace`` says how long what is left takes under the present load.
+
+        ``changes_with_time``: keys are only comparable if they were computed at the same instant.
+        """
+        self._pace = pace
+        self._hopeless_last = isinstance(policy, HopelessLast)
+        self._policy = policy.inner if isinstance(policy, HopelessLast) else policy
+        self._changes_with_time = changes_with_time
 
     def key(self, workflow: WorkflowRecord, stage: StageRecord, now: float) -> OrderKey:
-        """Smaller comes first. Deadlines and ages are taken as instants, so that keys of different times compare.
+        """Smaller comes first. Deadlines and ages are instants, unless the policy changes with time.
 
-        Whether a stage is hopeless (late even if it started now) is judged once, at this instant.
+        Whether a stage is hopeless (late even if it started now) is judged at this instant; see ``demote_hopeless``.
         """
         seen = WaitingStage(stage.key, (), (), stage.tail_s)
-        inner = self._policy.order_key(workflow_state(workflow, _EPOCH_S), seen)
-        hopeless = self._hopeless_last and workflow.deadline_at_s - now < stage.tail_s
-        return (float(hopeless), *inner)
+        inner = self._policy.order_key(workflow_state(workflow, now if self._changes_with_time else _EPOCH_S), seen)
+        return (float(self._is_hopeless(workflow, stage, now)), *inner)
+
+    def demote_hopeless(self, state: SchedulerState, keys: Iterable[StageKey], now: float) -> bool:
+        """Puts those of the stages behind all others that have become hopeless; whether there were any.
+
+        Hope only ever goes, so it is enough to look at a stage when its turn comes.
+        """
+        changed = False
+        for key in keys if self._hopeless_last else ():
+            stage, order = state.stage(key), state.ready.order_of(key)
+            if stage is None or order is None or order[0] != _HOPEFUL:
+                continue
+            workflow = state.workflows[key.workflow]
+            if self._is_hopeless(workflow, stage, now):
+                state.ready.move(key, self.key(workflow, stage, now))
+                changed = True
+        return changed
+
+    def _is_hopeless(self, workflow: WorkflowRecord, stage: StageRecord, now: float) -> bool:
+        return self._hopeless_last and workflow.deadline_at_s - now < stage.tail_s * max(1.0, self._pace.overall)

@@ -14,6 +14,7 @@ from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase, StageKey
 from maestro_services.scheduler.core.agenda import PlannedLoad, PlannedStage
 from maestro_services.scheduler.core.execution import Execution
+from maestro_services.scheduler.core.ordering import Ordering
 from maestro_services.scheduler.core.outcome import Outcome
 from maestro_services.scheduler.core.records import StageRecord
 from maestro_services.scheduler.core.rooms import Rooms, rooms
@@ -29,11 +30,12 @@ STAGES_PER_EVENT = 32
 class Placement:
     """Finds places for stages of the ready queue."""
 
-    def __init__(self, state: SchedulerState, snapshots: Snapshots, execution: Execution) -> None:
+    def __init__(self, state: SchedulerState, snapshots: Snapshots, execution: Execution, ordering: Ordering) -> None:
         """The parts it works on; it owns none of them."""
         self._state = state
         self._snapshots = snapshots
         self._execution = execution
+        self._ordering = ordering
         self._fruitless: tuple[list[StageKey], bool] | None = None
         self._nodeless = False
 
@@ -77,8 +79,12 @@ class Placement:
         if len(self._state.agenda.place) >= self._state.config.max_snapshot_stages:
             return []
         largest = rooms(self._state, now, loads=self._state.planner_down)
-        wanting = self._state.ready.wanting({model for model, _ in largest})
-        return list(islice((key for key in wanting if self._has_room(key, largest)), STAGES_PER_EVENT))
+        models = sorted({model for model, _ in largest})
+        while True:
+            wanting = self._state.ready.wanting(models)
+            keys = list(islice((key for key in wanting if self._has_room(key, largest)), STAGES_PER_EVENT))
+            if not self._ordering.demote_hopeless(self._state, keys, now):
+                return keys
 
     def _has_room(self, key: StageKey, largest: Rooms) -> bool:
         stage = self._state.stage(key)

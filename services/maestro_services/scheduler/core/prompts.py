@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from threading import Lock
+from typing import Protocol
 
 from maestro.prompt import ContextLimitError, FittedPrompt, fit_context
 from maestro.tokens import TokenCounter
@@ -22,6 +23,28 @@ LEAST_REMEMBERED_CHARS = 256
 MOST_REMEMBERED = 1 << 16
 
 
+CHARS_PER_TOKEN = 3.2
+MESSAGE_OVERHEAD_TOKENS = 8
+
+
+def estimated_tokens(chars: int, messages: int) -> int:
+    """Tokens of a prompt of ``chars`` characters in ``messages`` messages, by the rule of thumb."""
+    return round(chars / CHARS_PER_TOKEN) + MESSAGE_OVERHEAD_TOKENS * messages
+
+
+class PromptSource(Protocol):
+    """Where the core has prompts from: texts in the live service, lengths alone in the simulator."""
+
+    def own_tokens(self, spec: LlmStage) -> int:
+        """About how many tokens the stage's own text has, what it quotes left out."""
+
+    def fit(self, spec: LlmStage, model: str, outputs: Mapping[str, str]) -> FittedPrompt:
+        """The prompt for a model of the scenario, with the quoted outputs in it; raises ContextLimitError."""
+
+    def count_ahead(self, spec: WorkflowSpec) -> None:
+        """Counts what can be counted of a workflow before it is submitted."""
+
+
 class Prompts:
     """What stages say to the models of the scenario."""
 
@@ -30,6 +53,10 @@ class Prompts:
         self._models = config.fleet.models
         self._special_tokens = {name: rules.special_tokens for name, rules in config.prompts.items()}
         self._counts = {name: RememberedCounts(rules.count) for name, rules in config.prompts.items()}
+
+    def own_tokens(self, spec: LlmStage) -> int:
+        """About how many tokens the stage's own text has, by the rule of thumb."""
+        return estimated_tokens(_chars(spec), len(spec.messages))
 
     def fit(self, spec: LlmStage, model: str, outputs: Mapping[str, str]) -> FittedPrompt:
         """The prompt for a model of the scenario, with the quoted outputs in it; raises ContextLimitError."""

@@ -55,6 +55,30 @@ class ReadyQueue:
                 yield key
             last = key
 
+    def first(self, models: Collection[str]) -> StageKey | None:
+        """The most wanted of the stages that one of the models may run."""
+        heads = [queue[0] for model in models if (queue := self._by_model.get(model))]
+        return min(heads)[1] if heads else None
+
+    def count(self, model: str) -> int:
+        """How many stages stand in the model's queue."""
+        return len(self._by_model.get(model, ()))
+
+    def models(self) -> list[str]:
+        """The models that stages wait for."""
+        return [model for model, queue in self._by_model.items() if queue]
+
+    def order_of(self, key: StageKey) -> OrderKey | None:
+        """Where a stage stands; None where it is not here."""
+        entry = self._entries.get(key)
+        return entry.order if entry is not None else None
+
+    def move(self, key: StageKey, order: OrderKey) -> None:
+        """Gives a stage that is here another order."""
+        entry = self._entries[key]
+        if order != entry.order:
+            self.add(key, order, entry.models, 0.0 if entry.standing else entry.not_before_s)
+
     def add(self, key: StageKey, order: OrderKey, models: tuple[str, ...], not_before_s: float = 0.0) -> None:
         """Puts a stage in, or moves it to another order; it may not get a place before ``not_before_s``."""
         self.discard(key)

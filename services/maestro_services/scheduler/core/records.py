@@ -219,8 +219,9 @@ class StoppingAttempt:
 class AcceleratorRecord:
     """An accelerator with what is on it.
 
-    ``running`` and ``stopping`` (by attempt id) hold places. ``retired`` holds the highest generation of each model
-    that is gone.
+    ``running`` and ``stopping`` (by attempt id) hold places; ``stages_held`` and ``kv_held`` (bytes) say how many and
+    how much by model, and only the methods here change any of the four. ``retired`` holds the highest generation of
+    each model that is gone.
     """
 
     spec: AcceleratorSpec
@@ -229,9 +230,42 @@ class AcceleratorRecord:
     replicas: dict[str, ReplicaRecord] = field(default_factory=dict)
     running: dict[StageKey, Attempt] = field(default_factory=dict)
     stopping: dict[str, StoppingAttempt] = field(default_factory=dict)
+    stages_held: dict[str, int] = field(default_factory=dict)
+    kv_held: dict[str, int] = field(default_factory=dict)
     retired: dict[str, int] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
     no_load_before_s: dict[str, float] = field(default_factory=dict)
+
+    def begin(self, key: StageKey, attempt: Attempt) -> None:
+        """An attempt takes its place."""
+        self.running[key] = attempt
+        self._hold(attempt, 1)
+
+    def end(self, key: StageKey) -> None:
+        """A running attempt gives its place back, if it has one."""
+        attempt = self.running.pop(key, None)
+        if attempt is not None:
+            self._hold(attempt, -1)
+
+    def begin_stop(self, stopping: StoppingAttempt) -> None:
+        """An attempt that was told to stop holds a place until ``end_stop``."""
+        self.stopping[stopping.attempt.id] = stopping
+        self._hold(stopping.attempt, 1)
+
+    def end_stop(self, attempt_id: str) -> None:
+        """A stopped attempt gives its place back, if it has one."""
+        stopping = self.stopping.pop(attempt_id, None)
+        if stopping is not None:
+            self._hold(stopping.attempt, -1)
+
+    def _hold(self, attempt: Attempt, sign: int) -> None:
+        left = self.stages_held.get(attempt.model, 0) + sign
+        if left:
+            self.stages_held[attempt.model] = left
+            self.kv_held[attempt.model] = self.kv_held.get(attempt.model, 0) + sign * attempt.kv_bytes
+        else:
+            del self.stages_held[attempt.model]
+            del self.kv_held[attempt.model]
 
     def occupants(self) -> list[Attempt]:
         """Every attempt that holds a place."""

@@ -143,5 +143,5 @@ def _resume_attempt(
         recovered=True,
     )
     stage.attempt = attempt
-    accelerator.running[stage.key] = attempt
+    accelerator.begin(stage.key, attempt)
     state.attempts[attempt.id] = stage.key

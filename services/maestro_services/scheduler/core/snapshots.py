@@ -44,16 +44,24 @@ class Snapshots:
         self._costing = costing
 
     def whole(self, now: float) -> Snapshot:
-        """All that matters: of what can run, the workflows due first, at most ``max_snapshot_stages`` stages."""
+        """All that matters, at most ``max_snapshot_stages`` stages: of what can run the workflows due first.
+
+        Those that cannot make it any more come last, or under overload a plan would see little else.
+        """
         state = self._state
         state.snapshot_version += 1
-        due_first = sorted(state.workflows.values(), key=lambda w: (w.deadline_at_s, w.id))
+        due_first = sorted(state.workflows.values(), key=lambda w: (self._is_hopeless(w, now), w.deadline_at_s, w.id))
         largest = rooms(state, now, loads=True)
         selected = select(due_first, state.config.max_snapshot_stages, lambda stage: self._judge(stage, largest, now))
         chosen = tuple(state.workflows[workflow_id] for workflow_id in selected)
         waiting = tuple(self.waiting(w, stage, now) for w in chosen for stage in selected[w.id])
         unfinished = sum(workflow.unfinished for workflow in due_first)
         return self._assemble(chosen, waiting, unfinished - len(waiting), now)
+
+    def _is_hopeless(self, workflow: WorkflowRecord, now: float) -> bool:
+        """Whether the workflow would be late even if nothing kept it waiting from now on."""
+        tails = (stage.tail_s for stage in workflow.stages.values() if stage.state is StageState.WAITING)
+        return workflow.deadline_at_s - now < max(tails, default=0.0) * max(1.0, self._costing.pace.overall)
 
     def fleet(self, now: float, *, loads: bool) -> Snapshot:
         """The fleet as it is with nothing waiting; without any load times where loads are not to be considered."""

@@ -47,7 +47,7 @@ class Starter:
         attempt = self._attempt(stage, accelerator, option, fitted, replica.generation, now)
         stage.attempt, stage.last_attempt_id = attempt, attempt.id
         stage.model, stage.accelerator = option.model, accelerator.spec.name
-        accelerator.running[stage.key] = attempt
+        accelerator.begin(stage.key, attempt)
         replica.last_used_s = now
         self._state.attempts[attempt.id] = stage.key
         self._lifecycle.record_start(stage, now, outcome)

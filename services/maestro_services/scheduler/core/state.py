@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
+from maestro.costs import LengthObservation
 from maestro.fleet import NodeSpec
 from maestro.plan import Plan
 from maestro.snapshot import StageKey
@@ -50,6 +51,7 @@ class SchedulerState:
     rejections: int = 0
     generations: int = 0
     observations: int = 0
+    unlearnt: list[LengthObservation] = field(default_factory=list)
     last_tick_s: float = 0.0
     newly_ready: list[StageKey] = field(default_factory=list)
     tools_to_start: list[StageKey] = field(default_factory=list)

@@ -9,7 +9,7 @@ from maestro.reasons import Reason
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.lifecycle import Lifecycle
 from maestro_services.scheduler.core.outcome import Outcome
-from maestro_services.scheduler.core.prompts import Prompts
+from maestro_services.scheduler.core.prompts import PromptSource
 from maestro_services.scheduler.core.records import Misfit, StageRecord
 from maestro_services.scheduler.core.state import SchedulerState
 
@@ -20,7 +20,7 @@ NEAR_THE_CONTEXT = 0.6
 class Suitability:
     """Counts prompts, excludes models that stages cannot run as, and fails the stages that have none left."""
 
-    def __init__(self, state: SchedulerState, lifecycle: Lifecycle, costing: Costing, prompts: Prompts) -> None:
+    def __init__(self, state: SchedulerState, lifecycle: Lifecycle, costing: Costing, prompts: PromptSource) -> None:
         """The parts it works on; it owns none of them."""
         self._state = state
         self._lifecycle = lifecycle

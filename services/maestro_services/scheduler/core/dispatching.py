@@ -1,0 +1,141 @@
+"""Carries a dispatch policy out, without plans: whatever is next starts at once where there is room for it.
+
+Nothing is placed ahead of time, so that the order stays the policy's to the last moment. A stage that is next and has
+no room holds up the others of its models: what is smaller does not overtake it again and again.
+"""
+
+from __future__ import annotations
+
+from maestro.performance import slowdown
+from maestro.reasons import Reason
+from maestro.snapshot import ReplicaPhase, RunOption, StageKey
+from maestro_services.scheduler.core.backfill import room
+from maestro_services.scheduler.core.costing import Costing
+from maestro_services.scheduler.core.execution import Execution
+from maestro_services.scheduler.core.loading import Loading
+from maestro_services.scheduler.core.ordering import Ordering
+from maestro_services.scheduler.core.outcome import Outcome
+from maestro_services.scheduler.core.records import AcceleratorRecord, StageRecord
+from maestro_services.scheduler.core.starting import Starter
+from maestro_services.scheduler.core.state import SchedulerState
+from maestro_solver.heuristics.dispatch import Site
+
+REORDER_EVERY_S = 1.0
+
+
+class Dispatch:
+    """Starts ready stages in the policy's order and has its loads ordered."""
+
+    def __init__(
+        self,
+        state: SchedulerState,
+        costing: Costing,
+        execution: Execution,
+        starter: Starter,
+        ordering: Ordering,
+        loading: Loading,
+    ) -> None:
+        """The parts it works on; it owns none of them."""
+        self._state = state
+        self._costing = costing
+        self._execution = execution
+        self._starter = starter
+        self._ordering = ordering
+        self._loading = loading
+        self._models = state.config.fleet.models
+        self._reordered_at_s = float("-inf")
+
+    def place_ready(self, now: float, outcome: Outcome, *, moved: bool) -> None:
+        """Starts what can start and orders loads. ``moved``: an accelerator may be able to take more than before."""
+        ready = self._state.ready
+        ready.end_pauses(now)
+        if not ready.take_added() and not moved:
+            return
+        self._reorder(now)
+        self._start_in_order(now, outcome)
+        self._loading.consider(now)
+        if self._state.touched:
+            self._execution.advance(now, outcome)
+
+    def _reorder(self, now: float) -> None:
+        policy = self._state.config.dispatch
+        if policy is None or not policy.changes_with_time or now < self._reordered_at_s + REORDER_EVERY_S:
+            return
+        self._reordered_at_s = now
+        for key in list(self._state.ready):
+            stage = self._state.stage(key)
+            if stage is not None:
+                workflow = self._state.workflows[key.workflow]
+                self._state.ready.move(key, self._ordering.key(workflow, stage, now))
+
+    def _start_in_order(self, now: float, outcome: Outcome) -> None:
+        """Goes through the most wanted stages until each model's next one has no room."""
+        models = set(self._state.ready.models())
+        while models:
+            key = self._state.ready.first(models)
+            if key is None:
+                return
+            if self._ordering.demote_hopeless(self._state, (key,), now):
+                continue
+            stage = self._state.stage(key)
+            if stage is None or not self._start(stage, key, now, outcome):
+                models.difference_update(stage.models if stage is not None else models)
+
+    def _start(self, stage: StageRecord, key: StageKey, now: float, outcome: Outcome) -> bool:
+        """Whether the stage has left the queue: it was started, or turned out not to be able to run."""
+        sites = self._sites(stage)
+        policy = self._state.config.dispatch
+        if not sites or policy is None:
+            stage.reason = Reason.WAITING_FOR_BATCH_SLOT
+            return False
+        site = policy.place(sites)
+        accelerator = self._state.accelerators[site.accelerator]
+        option = self._starter.option(stage, site.model, accelerator.spec.kind, now, outcome)
+        if option is None:
+            return self._state.ready.order_of(key) is None
+        if room(accelerator, self._models[option.model], self._models, option.kv_bytes, ()) is not None:
+            return False  # its prompt turned out longer than it was thought to be
+        self._starter.start(stage, accelerator, option, now, outcome)
+        return True
+
+    def _sites(self, stage: StageRecord) -> list[Site]:
+        """The replicas that have room for the stage now and are not to leave, as the policy sees them."""
+        workflow = self._state.workflows[stage.key.workflow]
+        options = {(o.model, o.kind): o for o in self._costing.cost(workflow, stage).options}
+        before = {workflow.stages[stage_id].ran_in_cluster for stage_id in stage.spec.after} - {""}
+        found = []
+        for model in stage.models:
+            for accelerator in self._state.accelerators.values():
+                option = options.get((model, accelerator.spec.kind))
+                if option is not None and self._has_room(accelerator, option):
+                    away = bool(before - {accelerator.cluster})
+                    found.append(self._site(accelerator, option, away=away))
+        return found
+
+    def _has_room(self, accelerator: AcceleratorRecord, option: RunOption) -> bool:
+        replica = accelerator.replicas.get(option.model)
+        if replica is None or replica.phase is not ReplicaPhase.READY:
+            return False
+        if room(accelerator, self._models[option.model], self._models, option.kv_bytes, ()) is not None:
+            return False
+        name = accelerator.spec.name
+        return self._state.is_usable(name) and self._state.agenda.next_eviction(name, option.model) is None
+
+    def _site(self, accelerator: AcceleratorRecord, option: RunOption, *, away: bool) -> Site:
+        held = accelerator.stages_held
+        batch = held.get(option.model, 0)
+        active = len(held) + (option.model not in held)
+        model = self._models[option.model]
+        pool = accelerator.replicas[option.model].kv_pool_bytes or accelerator.spec.memory_bytes
+        network_s = self._state.config.fleet.network.delay_s if away else 0.0
+        return Site(
+            accelerator=accelerator.spec.name,
+            cluster=accelerator.cluster,
+            model=option.model,
+            finish_s=network_s + option.duration_s * slowdown(model.speeds[option.kind], batch + 1, active),
+            network_s=network_s,
+            batch=batch,
+            active_models=active,
+            kv_share=(accelerator.kv_held.get(option.model, 0) + option.kv_bytes) / pool,
+            accelerator_load=sum(held.values()) / max(1, accelerator.spec.slots),
+        )

@@ -1,0 +1,194 @@
+"""Which model a dispatch policy has loaded next, where, and who leaves for it.
+
+A model is loaded where its stages would wait longer for the replicas there are than for another one. Who leaves must
+be missed less: either other replicas of its model stay and would still be waited for less, or it is the last one and
+has had its turn.
+"""
+
+from __future__ import annotations
+
+from maestro.fleet import ModelSpec, WeightTier
+from maestro.performance import load_s
+from maestro.snapshot import ReplicaPhase, StageKey
+from maestro_services.scheduler.core.agenda import PlannedLoad
+from maestro_services.scheduler.core.backfill import resident_bytes
+from maestro_services.scheduler.core.pace import Pace
+from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaRecord
+from maestro_services.scheduler.core.rooms import SERVING, may_load
+from maestro_services.scheduler.core.state import SchedulerState
+from maestro_solver.heuristics.dispatch import DispatchPolicy, LoadSite, Resident
+
+CONSIDER_EVERY_S = 1.0
+TURN_LOADS = 2.0
+"""How many load times a replica that is wanted stays at least, and a model waits before it ends another's turn."""
+
+
+class Loading:
+    """Orders loads through the agenda, one at a time on each node."""
+
+    def __init__(self, state: SchedulerState, pace: Pace, policy: DispatchPolicy) -> None:
+        """``pace`` says how long stages take under load, ``policy`` where to load and who leaves first."""
+        self._state = state
+        self._pace = pace
+        self._policy = policy
+        self._models = state.config.fleet.models
+        self._next_s = float("-inf")
+        self._homeless_since_s: dict[str, float] = {}
+
+    def consider(self, now: float) -> None:
+        """Orders the loads that are worth it now; does nothing more often than once a second."""
+        ready = self._state.ready
+        waiting = {model for model in ready.models() if model in self._models}
+        if now < self._next_s or not waiting:
+            return
+        self._next_s = now + CONSIDER_EVERY_S
+        while (key := ready.first(waiting)) is not None:
+            for model in sorted(waiting.intersection(self._models_of(key))):
+                waiting.remove(model)
+                if not self._is_coming(model):
+                    self._consider(self._models[model], now)
+
+    def _models_of(self, key: StageKey) -> tuple[str, ...]:
+        stage = self._state.stage(key)
+        return stage.models if stage is not None else tuple(self._models)
+
+    def _consider(self, model: ModelSpec, now: float) -> None:
+        wait_s = self._wait_s(model.name)
+        if self._replicas(model.name):
+            self._homeless_since_s.pop(model.name, None)
+        else:
+            self._homeless_since_s.setdefault(model.name, now)
+        sites = [site for a in self._state.usable() if (site := self._site(a, model, wait_s, now)) is not None]
+        if sites:
+            site = self._policy.load(sites)
+            if site.ready_in_s < wait_s:
+                self._order(site, model, now)
+
+    def _order(self, site: LoadSite, model: ModelSpec, now: float) -> None:
+        accelerator = self._state.accelerators[site.accelerator]
+        seconds = self._load_s(accelerator, model)
+        ready_at_s = now + site.ready_in_s
+        evicts = frozenset(resident.model for resident in site.evicted)
+        pool = 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes
+        self._state.agenda.add_load(
+            PlannedLoad(site.accelerator, model.name, ready_at_s - seconds, ready_at_s, evicts, pool)
+        )
+        self._state.touched.add(site.accelerator)
+
+    def _site(self, accelerator: AcceleratorRecord, model: ModelSpec, wait_s: float, now: float) -> LoadSite | None:
+        """The accelerator as a place for the model; None where it cannot be one, or others would be missed more."""
+        if (
+            model.name in accelerator.replicas
+            or not may_load(self._state, accelerator, model, now)
+            or self._node_is_loading(accelerator)
+            or not self._within_budget(accelerator)
+        ):
+            return None
+        evicted = self._evicted(accelerator, model, wait_s, now)
+        if evicted is None:
+            return None
+        leaving = {resident.model for resident in evicted}
+        ends = [a.expected_end_s for a in accelerator.occupants() if a.model in leaving]
+        ready_in_s = max([0.0, *(end - now for end in ends)]) + self._load_s(accelerator, model)
+        load = sum(accelerator.stages_held.values()) / max(1, accelerator.spec.slots)
+        return LoadSite(
+            accelerator.spec.name, accelerator.cluster, ready_in_s, evicted, len(accelerator.replicas), load
+        )
+
+    def _evicted(
+        self, accelerator: AcceleratorRecord, model: ModelSpec, wait_s: float, now: float
+    ) -> tuple[Resident, ...] | None:
+        """Who has to leave, by the policy's order; None where not enough may."""
+        elastic = accelerator.spec.kv_elastic
+        needed = resident_bytes(accelerator, self._models) + model.fixed_bytes
+        needed += sum(accelerator.kv_held.values()) if elastic else model.kv_pool_bytes
+        residents = [self._resident(accelerator, replica) for replica in accelerator.replicas.values()]
+        chosen: list[Resident] = []
+        for resident in sorted(residents, key=self._policy.evict):
+            if needed <= accelerator.spec.memory_bytes:
+                break
+            if self._may_leave(accelerator, resident, model, wait_s, now):
+                chosen.append(resident)
+                needed -= self._models[resident.model].fixed_bytes
+                needed -= accelerator.replicas[resident.model].kv_pool_bytes
+                needed -= accelerator.kv_held.get(resident.model, 0) if elastic else 0
+        return tuple(chosen) if needed <= accelerator.spec.memory_bytes else None
+
+    def _resident(self, accelerator: AcceleratorRecord, replica: ReplicaRecord) -> Resident:
+        running = accelerator.stages_held.get(replica.model, 0)
+        waiting = self._state.ready.count(replica.model)
+        return Resident(replica.model, replica.last_used_s, running, waiting, len(self._replicas(replica.model)))
+
+    def _may_leave(
+        self, accelerator: AcceleratorRecord, resident: Resident, model: ModelSpec, wait_s: float, now: float
+    ) -> bool:
+        replica = accelerator.replicas[resident.model]
+        if replica.phase is not ReplicaPhase.READY or accelerator.spec.name in self._models[resident.model].pinned_on:
+            return False
+        if not resident.running and not resident.waiting:
+            return True
+        if not self._policy.drains and resident.running:
+            return False
+        turn_s = TURN_LOADS * self._load_s(accelerator, self._models[resident.model])
+        if now < replica.ready_at_s + turn_s:
+            return False
+        if resident.replicas > 1:
+            left = (resident.replicas - 1) / resident.replicas
+            return self._wait_s(resident.model, resident.running) / left < wait_s
+        since_s = self._homeless_since_s.get(model.name)
+        return since_s is not None and now - since_s > TURN_LOADS * self._load_s(accelerator, model)
+
+    def _wait_s(self, model: str, more: int = 0) -> float:
+        """Seconds until what waits for the model (and ``more`` stages) would have started on the replicas there are."""
+        waiting = self._state.ready.count(model) + more
+        replicas = self._replicas(model)
+        if not replicas:
+            return float("inf") if waiting else 0.0
+        running = sum(accelerator.stages_held.get(model, 0) for accelerator in replicas)
+        return waiting * self._duration_s(model) / max(1, running)
+
+    def _duration_s(self, model: str) -> float:
+        """The predicted time of the stage that is next for the model."""
+        key = self._state.ready.first((model,))
+        stage = self._state.stage(key) if key is not None else None
+        return stage.typical_s * self._pace.of_model(model) if stage is not None else 0.0
+
+    def _replicas(self, model: str) -> list[AcceleratorRecord]:
+        """The accelerators where the model serves or will, and is not to leave."""
+        return [
+            accelerator
+            for accelerator in self._state.accelerators.values()
+            if (replica := accelerator.replicas.get(model)) is not None
+            and replica.phase in SERVING
+            and self._state.agenda.next_eviction(accelerator.spec.name, model) is None
+        ]
+
+    def _is_coming(self, model: str) -> bool:
+        planned = any(load.model == model for loads in self._state.agenda.loads.values() for load in loads)
+        return planned or any(
+            replica.phase is ReplicaPhase.LOADING
+            for accelerator in self._state.accelerators.values()
+            if (replica := accelerator.replicas.get(model)) is not None
+        )
+
+    def _node_is_loading(self, accelerator: AcceleratorRecord) -> bool:
+        """Whether the node's links are taken, or promised to a load that waits for its memory."""
+        return any(
+            self._state.agenda.loads.get(other.spec.name)
+            or any(replica.phase is ReplicaPhase.LOADING for replica in other.replicas.values())
+            for other in self._state.on_node(accelerator.node)
+        )
+
+    def _within_budget(self, accelerator: AcceleratorRecord) -> bool:
+        """Whether the GPU budget lets a model be loaded there."""
+        if accelerator.replicas:
+            return True
+        budget = self._state.config.fleet.budget
+        used = [other for other in self._state.accelerators.values() if other.replicas]
+        limit = budget.per_cluster.get(accelerator.cluster)
+        in_cluster = sum(other.cluster == accelerator.cluster for other in used)
+        return len(used) < budget.total and (limit is None or in_cluster < limit)
+
+    def _load_s(self, accelerator: AcceleratorRecord, model: ModelSpec) -> float:
+        node = self._state.nodes[accelerator.node].spec
+        return load_s(model, node, accelerator.spec.kind, WeightTier.DISK)
