@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from maestro_services.cli import model, predictor
+from maestro_services.cli import model, predictor, trace
 from maestro_services.cli.check import check
 from maestro_services.cli.demo import demo
 from maestro_services.cli.group import MaestroGroup
@@ -15,6 +15,7 @@ from maestro_services.cli.operations import drain, status
 from maestro_services.cli.planning import plan, snapshot_app
 from maestro_services.cli.schema import schema
 from maestro_services.cli.serve import serve
+from maestro_services.cli.simulate import simulate
 from maestro_services.cli.solve import solve
 from maestro_services.cli.up import up
 from maestro_services.cli.workflows import cancel, complete, submit, watch
@@ -32,9 +33,10 @@ app = typer.Typer(
 )
 
 OPERATING = (up, serve, node, submit, watch, status, cancel, complete, drain)
-PREPARING = (check, schema, plan, solve, demo)
+PREPARING = (check, schema, plan, solve, simulate, demo)
 for command in (*OPERATING, *PREPARING):
     app.command()(command)
 app.add_typer(snapshot_app, name="snapshot")
 app.add_typer(model.app, name="model")
 app.add_typer(predictor.app, name="predictor")
+app.add_typer(trace.app, name="trace")

@@ -1,0 +1,1 @@
+"""Fits the simulator to recorded traces, and measures how fast it is."""
