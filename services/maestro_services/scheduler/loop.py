@@ -1,4 +1,9 @@
-"""The live loop: events into the core, transitions into the store, then effects into the world."""
+"""The live loop: events into the core, transitions into the store, then effects into the world.
+
+Effects follow what they stand on once it survives the end of this process: a start that a power failure makes forgotten
+is cancelled where it runs, and made again. What cannot be made again waits until it is durable: what is shown to
+clients, and that a node may forget a result.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +13,15 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
 from maestro.errors import UnreachableError
-from maestro.v1 import scheduler_pb2
 from maestro_services.scheduler.core.core import SchedulerCore
 from maestro_services.scheduler.core.events import Event, PlanDue, Tick
 from maestro_services.scheduler.core.outcome import (
+    AcknowledgeAttempts,
     Effect,
     Outcome,
     ReportFallback,
@@ -25,7 +31,7 @@ from maestro_services.scheduler.core.outcome import (
 )
 from maestro_services.scheduler.core.restoring import RestoredWorkflow
 from maestro_services.scheduler.store import Store
-from maestro_services.scheduler.store.writer import Write
+from maestro_services.scheduler.store.writer import WireEvents, Write
 from maestro_services.scheduler.views import Views
 
 PREDICTOR_FACT = "predictor"
@@ -65,7 +71,7 @@ class SchedulerLoop:
         carry_out: Callable[[Effect], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """``carry_out`` is given each effect once the transitions before it are durable.
+        """``carry_out`` is given each effect once the transitions before it are written, or durable where it must be.
 
         ``failed`` is called when the core cannot be trusted any more: an event raised half way through. What is
         durable is whole, so another scheduler can take over from it.
@@ -136,36 +142,52 @@ class SchedulerLoop:
         facts = [fact for effect in outcome.effects if (fact := _fact(effect)) is not None]
         pending = _Pending(outcome, settled)
         if not outcome.transitions and not facts and not self._in_store:
-            self._finish(pending, [])
+            self._on_written(pending)
+            self._show(pending, [])
             return
         self._in_store += 1
-        self._store.write(Write(outcome.transitions, facts, lambda wire: self._on_durable(pending, wire)))
+        durable = partial(self._on_durable, pending)
+        self._store.write(Write(outcome.transitions, facts, durable, partial(self._on_written, pending)))
 
-    def _on_durable(self, pending: _Pending, wire: list[scheduler_pb2.WatchWorkflowResponse]) -> None:
-        self._in_store -= 1
+    def _on_written(self, pending: _Pending) -> None:
         try:
-            self._finish(pending, wire)
+            for effect in pending.outcome.effects:
+                self._follow(effect)
         except Exception as error:
             self._give_up(error)
             raise
 
-    def _finish(self, pending: _Pending, wire: list[scheduler_pb2.WatchWorkflowResponse]) -> None:
+    def _on_durable(self, pending: _Pending, wire: WireEvents) -> None:
+        self._in_store -= 1
+        try:
+            self._show(pending, wire)
+        except Exception as error:
+            self._give_up(error)
+            raise
+
+    def _show(self, pending: _Pending, wire: WireEvents) -> None:
         for transition, event in zip(pending.outcome.transitions, wire, strict=True):
             self._views.apply(transition, event)
         if pending.settled is not None and not pending.settled.done():
             pending.settled.set_result(None)
         for effect in pending.outcome.effects:
-            match effect:
-                case ReportPlan(provenance):
-                    self.plans[provenance.source] += 1
-                    log.info("plan in force: %s", provenance)
-                case ReportFallback(reason):
-                    self.fallbacks[reason] += 1
-                    log.info("plan fallback: %s", reason)
-                case SavePredictor() | SaveDrainedNodes():
-                    pass  # went to the store with the transitions
-                case _:
-                    self._carry_out(effect)
+            if isinstance(effect, AcknowledgeAttempts):
+                self._carry_out(effect)
+
+    def _follow(self, effect: Effect) -> None:
+        match effect:
+            case ReportPlan(provenance):
+                self.plans[provenance.source] += 1
+                log.info("plan in force: %s", provenance)
+            case ReportFallback(reason):
+                self.fallbacks[reason] += 1
+                log.info("plan fallback: %s", reason)
+            case SavePredictor() | SaveDrainedNodes():
+                pass  # went to the store with the transitions
+            case AcknowledgeAttempts():
+                pass  # the result must be durable
+            case _:
+                self._carry_out(effect)
 
     def _tick(self) -> None:
         if self._closed:

@@ -49,7 +49,7 @@ class Scheduler:
             settings.store,
             synchronous=settings.store_synchronous,
             failed=self._give_up,
-            schedule=self._event_loop.call_later,
+            turns=self._event_loop,
         )
         self._views = Views(settings.watcher_buffer)
         predictor = recovered_predictor(self._store, settings.predictor)

@@ -33,8 +33,8 @@ class GatedStore(Store):
         self.failures: list[BaseException] = []
         self.held: list[Write] = []
         self.is_shut = False
-        schedule = asyncio.get_running_loop().call_later
-        super().__init__(folder / "store.sqlite", synchronous="normal", failed=self.failures.append, schedule=schedule)
+        turns = asyncio.get_running_loop()
+        super().__init__(folder / "store.sqlite", synchronous="normal", failed=self.failures.append, turns=turns)
 
     def write(self, write: Write) -> None:
         """Queues a write, or keeps it behind the gate."""

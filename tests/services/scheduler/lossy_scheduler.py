@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -76,7 +75,8 @@ class LossyScheduler(Endpoint):
         self._time = time
         self._random = random
         self._planner = planner
-        self._writing: deque[Pending] = deque()
+        self._writing: list[Pending] = []
+        self._unflushed: list[Pending] = []
         self._in_store = 0
         drained = frozenset(orjson.loads(store.drained))
         self.beginning = Beginning(
@@ -88,12 +88,12 @@ class LossyScheduler(Endpoint):
         self._tick()
 
     def die(self) -> None:
-        """Kill -9: what is not durable is lost, and nothing that was under way goes on."""
+        """Power loss: what is not durable is lost, whatever followed from it, and nothing under way goes on."""
         super().die()
         self.dispatch.close()
 
     def post(self, event: on.Event, settled: Settled | None = None) -> None:
-        """Handles an event; effects follow once the transitions before them are durable, and so does ``settled``."""
+        """Handles an event; effects follow once the transitions before them are written, ``settled`` when durable."""
         if not self.alive:
             return
         self._handle(event, settled)
@@ -135,18 +135,29 @@ class LossyScheduler(Endpoint):
         self.transitions += outcome.transitions
         facts = any(isinstance(effect, do.SavePredictor | do.SaveDrainedNodes) for effect in outcome.effects)
         if not outcome.transitions and not facts and not self._in_store:
-            self._finish(outcome, settled)
+            self._carry_out(outcome)
+            self._show(outcome, settled)
             return
         self._in_store += 1
         self._writing.append((outcome, settled))
         if len(self._writing) == 1:
-            self._time.later(self._random.choice((0.001, 0.002, 0.2)), self._commit)
+            self._time.later(self._random.choice((0.0, 0.001)), self._write)
 
-    def _commit(self) -> None:
-        """What waits becomes durable, unless the process is gone; the process learns of it a moment later."""
+    def _write(self) -> None:
+        """Effects follow what is only written, so that a power loss leaves effects of what nobody remembers."""
+        if not self.alive:
+            return
+        group, self._writing = self._writing, []
+        if not self._unflushed:
+            self._time.later(self._random.choice((0.001, 0.002, 0.2)), self._flush)
+        self._unflushed += group
+        for outcome, _ in group:
+            self._carry_out(outcome)
+
+    def _flush(self) -> None:
+        """What is written becomes durable, unless the process is gone; the process learns of it a moment later."""
         if self.alive:
-            group = list(self._writing)
-            self._writing.clear()
+            group, self._unflushed = self._unflushed, []
             for outcome, _ in group:
                 self.store.commit(outcome)
             self._time.later(self._random.choice((0.0, 0.01)), lambda: self._durable(group))
@@ -155,10 +166,12 @@ class LossyScheduler(Endpoint):
         for outcome, settled in group:
             if self.alive:
                 self._in_store -= 1
-                self._finish(outcome, settled)
+                self._show(outcome, settled)
 
-    def _finish(self, outcome: do.Outcome, settled: Settled | None) -> None:
-        self._carry_out(outcome)
+    def _show(self, outcome: do.Outcome, settled: Settled | None) -> None:
+        for effect in outcome.effects:
+            if isinstance(effect, do.AcknowledgeAttempts):
+                self.dispatch.carry_out(effect)
         if settled is not None:
             settled()
 
@@ -170,6 +183,8 @@ class LossyScheduler(Endpoint):
                 case do.ExecuteAttempt():
                     self.store.witness.see_sent(effect)
                     self.dispatch.carry_out(effect)
+                case do.AcknowledgeAttempts():
+                    pass  # the result must be durable
                 case _:
                     self.dispatch.carry_out(effect)
 

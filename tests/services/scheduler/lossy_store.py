@@ -1,4 +1,4 @@
-"""What survives kill -9 of a scheduler: transitions and facts, durable a while after they were written, in order."""
+"""What survives a power failure of a scheduler: transitions and facts, in order, a while after they were written."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from maestro.status import WorkflowState
 LONGEST_END_S = 60.0
 """Seconds after the last fault by which every workflow has ended; loads that failed pause for some of them."""
 
-SETTLED_S = 10.0
-"""Seconds after the last workflow has ended by which nothing is left of it."""
+SETTLED_S = 30.0
+"""Seconds after the last workflow has ended by which nothing is left of it, loads that were planned included."""
 
 INSTANTS = st.integers(0, int(FAULTS_END_S * 10)).map(lambda tenths: tenths / 10)
 SUBMISSIONS = st.builds(

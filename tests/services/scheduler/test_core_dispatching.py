@@ -45,7 +45,7 @@ def test_the_order_is_the_policys_until_the_moment_a_place_is_free() -> None:
     assert started == ["w5", "w4", "w3", "w2"]  # the batch holds four
     driver.submit(one(50.0), "urgent")
     driver.core.handle(
-        on.AttemptFinished(StageKey("w5", "only"), "w5/only/1", "", "stop", TokenUsage(10, 10), 0.1), driver.now
+        on.AttemptFinished(StageKey("w5", "only"), "w5/only/1.1", "", "stop", TokenUsage(10, 10), 0.1), driver.now
     )
     assert driver.stage("only", "urgent").state is StageState.RUNNING
     assert driver.stage("only", "w1").state is StageState.WAITING

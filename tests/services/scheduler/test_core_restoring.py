@@ -81,7 +81,7 @@ def test_a_stage_whose_accelerator_is_gone_from_the_scenario_is_tried_again():
     found.bring_up()
     found.run_to_the_end()
     assert found.stage("only").state is StageState.SUCCEEDED
-    assert found.stage("only").attempt_id == "w1/only/2"
+    assert found.stage("only").attempt_id == "w1/only/1.2"
 
 
 def test_a_stage_whose_attempt_ran_a_model_that_is_gone_goes_on_as_another():

@@ -13,7 +13,7 @@ from maestro.errors import UnreachableError
 from maestro.workflow import WorkflowSpec
 from maestro_services.scheduler.core import SchedulerCore
 from maestro_services.scheduler.core import events as on
-from maestro_services.scheduler.core.outcome import Effect, LoadReplica, RequestPlan
+from maestro_services.scheduler.core.outcome import AcknowledgeAttempts, Effect, LoadReplica, RequestPlan
 from maestro_services.scheduler.loop import SchedulerLoop
 from maestro_services.scheduler.store import Store
 from maestro_services.scheduler.store.writer import Write
@@ -23,19 +23,26 @@ from maestro_solver.predictor import LengthPredictor
 
 
 class SlowStore:
-    """A store that commits when the test says so."""
+    """A store that writes and flushes when the test says so."""
 
     def __init__(self) -> None:
         self.waiting: list[Write] = []
+        self.written: list[Write] = []
 
     def write(self, write: Write) -> None:
         self.waiting.append(write)
 
     def commit(self) -> None:
+        """Writes everything that waits."""
+        self.written, self.waiting = self.waiting, []
+        for write in self.written:
+            write.written()
+
+    def flush(self) -> None:
         """Makes everything durable that has been written."""
-        for write in self.waiting:
+        for write in self.written:
             write.durable([transition_to_wire(transition) for transition in write.transitions])
-        self.waiting.clear()
+        self.written.clear()
 
 
 def raising(error: BaseException) -> None:
@@ -59,8 +66,8 @@ async def test_an_event_that_breaks_the_core_stops_the_scheduler(monkeypatch: py
         await loop.post_durably(on.Tick())
 
 
-async def test_effects_and_views_wait_until_their_transitions_are_durable() -> None:
-    """Tests invariant: nothing is shown before it is durable."""
+async def test_effects_wait_until_they_are_written_and_views_until_they_are_durable() -> None:
+    """Tests invariant: nothing is shown, and no node forgets a result, before it is durable."""
     effects: list[Effect] = []
     store, views = SlowStore(), Views(watcher_buffer=10)
     core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
@@ -74,10 +81,17 @@ async def test_effects_and_views_wait_until_their_transitions_are_durable() -> N
     assert views.get("w1") is None
     assert not [effect for effect in effects if isinstance(effect, RequestPlan)]
     assert not submitting.done()
+    loop.post(on.NodeStatusReported("left-node", "i", (), (on.AttemptReport("gone/x/1", running=False),)))
     store.commit()
+    await asyncio.sleep(0)
+    assert [effect for effect in effects if isinstance(effect, RequestPlan)]
+    assert not [effect for effect in effects if isinstance(effect, AcknowledgeAttempts)]
+    assert views.get("w1") is None
+    assert not submitting.done()
+    store.flush()
     await asyncio.wait_for(submitting, 5)
     assert views.get("w1") is not None
-    assert [effect for effect in effects if isinstance(effect, RequestPlan)]
+    assert [effect for effect in effects if isinstance(effect, AcknowledgeAttempts)]
     assert not [effect for effect in effects if isinstance(effect, LoadReplica)]
     loop.close()
 

@@ -22,9 +22,14 @@ from maestro_services.scheduler.store import Store
 from maestro_services.scheduler.store.writer import Write
 
 
-def at_once(_delay_s: float, flush: Callable[[], None]) -> None:
-    """Commits every write by itself."""
-    flush()
+class AtOnce:
+    """Commits every write by itself; what a flush of the disk leads to happens on the thread of the flush."""
+
+    def call_later(self, _delay_s: float, callback: Callable[[], None]) -> None:
+        callback()
+
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
+        callback()
 
 
 def open_store(folder: Path) -> Store:
@@ -33,7 +38,7 @@ def open_store(folder: Path) -> Store:
     def failed(error: BaseException) -> None:
         raise AssertionError from error
 
-    return Store(folder / "store.sqlite", synchronous="full", failed=failed, schedule=at_once)
+    return Store(folder / "store.sqlite", synchronous="full", failed=failed, turns=AtOnce())
 
 
 def write(store: Store, driver: Driver) -> None:
@@ -154,7 +159,7 @@ def test_a_commit_that_fails_is_reported_and_nothing_later_counts_as_durable(tmp
         failures.append(error)
         failed.set()
 
-    store = Store(tmp_path / "store.sqlite", synchronous="normal", failed=note, schedule=at_once)
+    store = Store(tmp_path / "store.sqlite", synchronous="normal", failed=note, turns=AtOnce())
     submitted(driver, "w1")
     durable: list[str] = []
     store.write(Write(driver.transitions, [], lambda _: durable.append("first")))

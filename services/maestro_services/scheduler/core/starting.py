@@ -76,13 +76,16 @@ class Starter:
         generation: int,
         now: float,
     ) -> Attempt:
-        """The attempt's id tells stage and number: the same try is the same attempt, whoever sends it."""
+        """The attempt's id tells stage, epoch and number.
+
+        An attempt that a power failure made forgotten may still run: under another epoch none is taken for it.
+        """
         model = self._state.config.fleet.models[option.model]
         forecast = self._costing.cost(self._state.workflows[stage.key.workflow], stage).forecasts[option.model]
         quantile, longest = self._state.config.reservation_quantile, stage.llm.max_tokens
         tokens = reservation_tokens(model, forecast, fitted.prompt_tokens, longest, quantile)
         return Attempt(
-            id=f"{stage.key}/{stage.attempts}",
+            id=f"{stage.key}/{self._state.epoch}.{stage.attempts}",
             accelerator=accelerator.spec.name,
             model=option.model,
             generation=generation,

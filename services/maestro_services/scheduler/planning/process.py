@@ -13,7 +13,7 @@ from maestro_services.scheduler.planning.messages import Answer, Incumbent, Rais
 from maestro_solver.planner import PlannerConfig, plan
 from maestro_solver.planner.generate import generate
 
-NICENESS = 10
+NICENESS = 15
 
 
 def serve(connection: Connection, config: PlannerConfig) -> None:

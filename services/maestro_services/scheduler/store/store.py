@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -18,7 +19,7 @@ from maestro.errors import ConflictError
 from maestro.status import WorkflowState
 from maestro.v1 import scheduler_pb2, workflow_pb2
 from maestro_services.scheduler.store.tables import facts, transitions, workflows
-from maestro_services.scheduler.store.writer import Write, Writer
+from maestro_services.scheduler.store.writer import Turns, Write, Writer
 
 _EPOCH = "epoch"
 
@@ -41,13 +42,12 @@ class Store:
         *,
         synchronous: str,
         failed: Callable[[BaseException], None],
-        schedule: Callable[[float, Callable[[], None]], object],
+        turns: Turns,
     ) -> None:
         """Opens (and where needed creates or migrates) the database.
 
         ``synchronous`` is ``full`` (durable through power loss) or ``normal`` (through a crash of the process).
-        ``failed`` is called when a commit fails; nothing is durable from then on. ``schedule`` runs a
-        commit after so many seconds.
+        ``failed`` is called when a commit fails; nothing is durable from then on. ``turns`` is the event loop.
         Raises ConflictError where another scheduler has the store open.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,16 +55,18 @@ class Store:
         self._engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
         event.listen(self._engine, "connect", _pragmas(synchronous))
         _migrate(self._engine.connect())
-        self._writer = Writer(self._engine, failed, schedule)
+        self._log = os.open(path.with_name(path.name + "-wal"), os.O_RDWR)
+        self._writer = Writer(self._engine, failed, turns, self._flush_log if synchronous == "full" else None)
 
     def close(self) -> None:
         """Writes what is queued and lets go of the file."""
         self._writer.close()
+        os.close(self._log)
         self._engine.dispose()
         self._lock.close()
 
     def write(self, write: Write) -> None:
-        """Queues a write; its callback runs once it is durable."""
+        """Queues a write; its callbacks run once it is written and once it is durable."""
         self._writer.put(write)
 
     def begin_epoch(self) -> int:
@@ -76,6 +78,10 @@ class Store:
             statement = insert(facts).values(name=_EPOCH, value=value)
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
         return epoch
+
+    def _flush_log(self) -> None:
+        """All that was committed so far survives a power failure: it stands in the write-ahead log."""
+        os.fdatasync(self._log)
 
     def fact(self, name: str) -> bytes | None:
         """The named fact, if it was ever written."""

@@ -1,7 +1,8 @@
-"""Group commit: whatever was written since the last turn of the event loop becomes durable in one transaction.
+"""Group commit, in two steps: written, which survives the end of the process, and durable, which survives power loss.
 
-Commits run on the event loop's own thread: handed to another one, each step of a commit waits for the interpreter's
-lock, which takes longer than the commit itself.
+Whatever came since the last turn of the event loop is written in one transaction, on the loop's own thread: handed to
+another one, each step of a transaction waits for the interpreter's lock, which takes longer than the step itself. The
+disk is flushed beside the loop, one flush after the other; each makes durable what was written before it began.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.dialects.sqlite import insert
@@ -24,24 +25,37 @@ ROWS_PER_STATEMENT = 64
 COMMITS_PER_CHECKPOINT = 200
 GATHERING_PER_WRITE_S = 0.002
 LONGEST_GATHERING_S = 0.02
-"""Where writes come faster than one a commit, the next ones are waited for, the longer the more there were: a single
-write is committed at once, and a flood of them needs few flushes of the disk."""
+"""Where writes come faster than one a transaction, the next ones are waited for, the longer the more there were: a
+single write is committed at once, and a flood of them needs few transactions."""
+
+WireEvents = list[scheduler_pb2.WatchWorkflowResponse]
+
+
+class Turns(Protocol):
+    """What is needed of an event loop: callbacks on its thread."""
+
+    def call_later(self, delay: float, callback: Callable[[], None], /) -> object:
+        """Calls after so many seconds."""
+
+    def call_soon_threadsafe(self, callback: Callable[[], None], /) -> object:
+        """Calls soon; may be called from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What belongs together: transitions, named facts, and what to do once both are durable.
+    """What belongs together: transitions, named facts, and what to do once both are written and once both are durable.
 
-    ``durable`` is called with the transitions in their wire form.
+    ``durable`` is called after ``written``, with the transitions in their wire form.
     """
 
     transitions: Sequence[Transition]
     facts: Sequence[tuple[str, bytes]]
-    durable: Callable[[list[scheduler_pb2.WatchWorkflowResponse]], None]
+    durable: Callable[[WireEvents], None]
+    written: Callable[[], None] = lambda: None
 
 
 class Writer:
-    """Commits what is written. A failed commit is final: ``failed`` is called once and nothing more is written.
+    """Commits what is put in. What fails is final: ``failed`` is called once and nothing more is written.
 
     That holds for a second row under one idempotency key, too. Submissions lets none through, and a store has one
     owner; leaving out such a row would have the core run a workflow that the store does not know.
@@ -51,17 +65,24 @@ class Writer:
         self,
         engine: Engine,
         failed: Callable[[BaseException], None],
-        schedule: Callable[[float, Callable[[], None]], object],
+        turns: Turns,
+        flush_disk: Callable[[], None] | None,
     ) -> None:
-        """``schedule`` runs a commit after so many seconds on the caller's thread: the event loop's ``call_later``."""
+        """``flush_disk`` makes durable what was written before the call; None: what is written counts as durable."""
         self._engine = engine
         self._connection = engine.connect()
+        self._connection.exec_driver_sql("PRAGMA synchronous=NORMAL")  # flushes are our own
+        self._connection.commit()
         self._failed = failed
-        self._schedule = schedule
+        self._turns = turns
+        self._flush_disk = flush_disk
         self._waiting: list[Write] = []
-        self._broken = False
+        self._written: list[tuple[Write, WireEvents]] = []
+        self._stopped = False
         self._gathering_s = 0.0
         self._commits = 0
+        self._flushes = ThreadPoolExecutor(1, "store-flush")
+        self._flush: Future[None] | None = None
         self._checkpoints = ThreadPoolExecutor(1, "store-checkpoint")
         self._checkpoint: Future[None] | None = None
 
@@ -69,30 +90,60 @@ class Writer:
         """Queues a write behind all earlier ones."""
         self._waiting.append(write)
         if len(self._waiting) == 1:
-            self._schedule(self._gathering_s, self.flush)
+            self._turns.call_later(self._gathering_s, self.commit)
 
-    def flush(self) -> None:
-        """Commits what is queued, then says so, in the order in which it was written."""
+    def commit(self) -> None:
+        """Writes what is queued and has it made durable, and says so, in the order in which it was put in."""
         group, self._waiting = self._waiting, []
-        if not group or self._broken:
+        if not group or self._stopped:
             return
         self._gathering_s = min(LONGEST_GATHERING_S, GATHERING_PER_WRITE_S * (len(group) - 1))
         try:
             encoded = [[transition_to_wire(transition) for transition in write.transitions] for write in group]
             _commit(self._connection, group, encoded)
-        except Exception as error:  # whatever it was, nothing later may be taken for durable
-            self._broken = True
-            self._failed(error)
+        except Exception as error:  # whatever it was, nothing later may be taken for written
+            self._fail(error)
             return
         self._checkpoint_now_and_then()
-        for write, events in zip(group, encoded, strict=True):
-            write.durable(events)
+        self._written += zip(group, encoded, strict=True)
+        for write in group:
+            write.written()
+        self._make_durable()
 
     def close(self) -> None:
-        """Commits what is queued and lets go of the database."""
-        self.flush()
+        """Makes durable what is queued and lets go of the database. What was not told to be durable by now never is."""
+        self.commit()
+        self._stopped = True
+        self._flushes.shutdown()
+        if self._flush_disk is not None and self._written:
+            self._flush_disk()
         self._checkpoints.shutdown()
         self._connection.close()
+
+    def _make_durable(self) -> None:
+        """Flushes the disk once for all that is written, unless a flush is under way: what came since then is next."""
+        if self._flush is not None or not self._written or self._stopped:
+            return
+        group, self._written = self._written, []
+        if self._flush_disk is None:
+            _tell(group)
+            return
+        self._flush = self._flushes.submit(self._flush_disk)
+        self._flush.add_done_callback(
+            lambda done: self._turns.call_soon_threadsafe(lambda: self._flushed(group, done.exception()))
+        )
+
+    def _flushed(self, group: list[tuple[Write, WireEvents]], error: BaseException | None) -> None:
+        self._flush = None
+        if error is not None:
+            self._fail(error)
+        if not self._stopped:
+            self._make_durable()
+            _tell(group)
+
+    def _fail(self, error: BaseException) -> None:
+        self._stopped = True
+        self._failed(error)
 
     def _checkpoint_now_and_then(self) -> None:
         """The write-ahead log is copied back beside the event loop: that takes many times longer than a commit."""
@@ -102,14 +153,17 @@ class Writer:
             self._checkpoint = self._checkpoints.submit(_copy_log_back, self._engine)
 
 
+def _tell(group: list[tuple[Write, WireEvents]]) -> None:
+    for write, events in group:
+        write.durable(events)
+
+
 def _copy_log_back(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
 
-def _commit(
-    connection: Connection, group: list[Write], encoded: list[list[scheduler_pb2.WatchWorkflowResponse]]
-) -> None:
+def _commit(connection: Connection, group: list[Write], encoded: list[WireEvents]) -> None:
     """Writes one group in one transaction."""
     accepted: list[dict[str, Any]] = []
     ended: list[WorkflowEnded] = []
