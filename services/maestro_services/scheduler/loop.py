@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +23,7 @@ from maestro_services.scheduler.core.core import SchedulerCore
 from maestro_services.scheduler.core.events import Event, PlanDue, Tick
 from maestro_services.scheduler.core.outcome import (
     AcknowledgeAttempts,
+    CancelAttempt,
     Effect,
     Outcome,
     ReportFallback,
@@ -36,6 +38,8 @@ from maestro_services.scheduler.views import Views
 
 PREDICTOR_FACT = "predictor"
 DRAINED_FACT = "drained_nodes"
+FORGETTING = (AcknowledgeAttempts, CancelAttempt)
+"""Effects after which a node may forget a result."""
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +58,10 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """An outcome on its way through the store; ``settled`` is told when it is durable."""
+    """An outcome on its way through the store; each of ``settled`` is told when it is durable."""
 
     outcome: Outcome
-    settled: asyncio.Future[None] | None
+    settled: list[asyncio.Future[None]]
 
 
 class SchedulerLoop:
@@ -86,6 +90,7 @@ class SchedulerLoop:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._in_store = 0
+        self._newest = _Pending(Outcome(), [])
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -113,6 +118,13 @@ class SchedulerLoop:
         self._handle(event, settled)
         await settled
 
+    async def all_durable(self) -> None:
+        """Waits until everything that is written by now is durable."""
+        if self._in_store:
+            settled = self._loop.create_future()
+            self._newest.settled.append(settled)
+            await settled
+
     @property
     def in_store(self) -> int:
         """Outcomes that wait for their commit."""
@@ -124,54 +136,53 @@ class SchedulerLoop:
                 settled.set_exception(UnreachableError("the scheduler is stopping; send it again to the next one"))
             return
         now = self.clock.now()
-        try:
+        with self._giving_up():
             self._settle(self.core.handle(event, now), settled)
             if not isinstance(event, PlanDue) and self.core.plan_is_due(now):
                 self._settle(self.core.handle(PlanDue(), now), None)
-        except Exception as error:
-            self._give_up(error)
-            raise
 
-    def _give_up(self, error: Exception) -> None:
-        log.critical("the scheduler cannot go on", exc_info=error)
-        self.close()
-        self._failed(error)
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """Stops the scheduler where anything raises."""
+        try:
+            yield
+        except Exception as error:
+            log.critical("the scheduler cannot go on", exc_info=error)
+            self.close()
+            self._failed(error)
+            raise
 
     def _settle(self, outcome: Outcome, settled: asyncio.Future[None] | None) -> None:
         """Sends an outcome through the store; one that leaves nothing to store goes ahead if nothing is before it."""
         facts = [fact for effect in outcome.effects if (fact := _fact(effect)) is not None]
-        pending = _Pending(outcome, settled)
+        pending = _Pending(outcome, [settled] if settled is not None else [])
         if not outcome.transitions and not facts and not self._in_store:
             self._on_written(pending)
             self._show(pending, [])
             return
         self._in_store += 1
+        self._newest = pending
         durable = partial(self._on_durable, pending)
         self._store.write(Write(outcome.transitions, facts, durable, partial(self._on_written, pending)))
 
     def _on_written(self, pending: _Pending) -> None:
-        try:
+        with self._giving_up():
             for effect in pending.outcome.effects:
                 self._follow(effect)
-        except Exception as error:
-            self._give_up(error)
-            raise
 
     def _on_durable(self, pending: _Pending, wire: WireEvents) -> None:
         self._in_store -= 1
-        try:
+        with self._giving_up():
             self._show(pending, wire)
-        except Exception as error:
-            self._give_up(error)
-            raise
 
     def _show(self, pending: _Pending, wire: WireEvents) -> None:
         for transition, event in zip(pending.outcome.transitions, wire, strict=True):
             self._views.apply(transition, event)
-        if pending.settled is not None and not pending.settled.done():
-            pending.settled.set_result(None)
+        for settled in pending.settled:
+            if not settled.done():
+                settled.set_result(None)
         for effect in pending.outcome.effects:
-            if isinstance(effect, AcknowledgeAttempts):
+            if isinstance(effect, FORGETTING):
                 self._carry_out(effect)
 
     def _follow(self, effect: Effect) -> None:
@@ -184,8 +195,8 @@ class SchedulerLoop:
                 log.info("plan fallback: %s", reason)
             case SavePredictor() | SaveDrainedNodes():
                 pass  # went to the store with the transitions
-            case AcknowledgeAttempts():
-                pass  # the result must be durable
+            case AcknowledgeAttempts() | CancelAttempt():
+                pass  # what makes a result worthless must be durable
             case _:
                 self._carry_out(effect)
 

@@ -28,13 +28,13 @@ from maestro_solver.predictor import LengthPredictor
 class GatedStore(Store):
     """A real store that holds writes back while its gate is shut."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, synchronous: str = "normal") -> None:
         """Opens a store in the folder, with the gate open."""
         self.failures: list[BaseException] = []
         self.held: list[Write] = []
         self.is_shut = False
         turns = asyncio.get_running_loop()
-        super().__init__(folder / "store.sqlite", synchronous="normal", failed=self.failures.append, turns=turns)
+        super().__init__(folder / "store.sqlite", synchronous=synchronous, failed=self.failures.append, turns=turns)
 
     def write(self, write: Write) -> None:
         """Queues a write, or keeps it behind the gate."""
@@ -70,10 +70,15 @@ class GatedService:
 
 @asynccontextmanager
 async def gated_service(
-    folder: Path, *, queue: int = 100, watcher_buffer: int = 100, config: CoreConfig | None = None
+    folder: Path,
+    *,
+    queue: int = 100,
+    watcher_buffer: int = 100,
+    config: CoreConfig | None = None,
+    synchronous: str = "normal",
 ) -> AsyncIterator[GatedService]:
     """A service on a free port of the loopback, with its gate open."""
-    store, views = GatedStore(folder), Views(watcher_buffer)
+    store, views = GatedStore(folder, synchronous), Views(watcher_buffer)
     core = SchedulerCore(config or core_config(), LengthPredictor(), epoch=1)
     loop = SchedulerLoop(core, store, views, lambda _: None, store.failures.append)
     models, classes = frozenset(fleet().models), frozenset(core_config().slo_classes)

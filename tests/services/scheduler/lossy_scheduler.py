@@ -18,6 +18,7 @@ from maestro_services.scheduler.core import CoreConfig, SchedulerCore
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
 from maestro_services.scheduler.core.restoring import RestoredWorkflow
+from maestro_services.scheduler.loop import FORGETTING
 from maestro_solver.planner import PlannerConfig, plan
 from maestro_solver.predictor import LengthPredictor, PredictorConfig
 
@@ -56,7 +57,10 @@ class Beginning:
 
 
 class LossyScheduler(Endpoint):
-    """One scheduler's process, from its start to its kill -9. Nodes call it; what it accepts is in the store."""
+    """One scheduler's process, from its start to its kill -9 or a power failure.
+
+    Nodes call it; what it accepts is in the store.
+    """
 
     def __init__(
         self,
@@ -88,8 +92,11 @@ class LossyScheduler(Endpoint):
         self._tick()
 
     def die(self) -> None:
-        """Power loss: what is not durable is lost, whatever followed from it, and nothing under way goes on."""
+        """Kill -9, or a power failure: then what is not durable is lost, whatever followed from it."""
         super().die()
+        if self._random.random() < 0.5:
+            for outcome, _ in self._unflushed:
+                self.store.commit(outcome)
         self.dispatch.close()
 
     def post(self, event: on.Event, settled: Settled | None = None) -> None:
@@ -170,7 +177,7 @@ class LossyScheduler(Endpoint):
 
     def _show(self, outcome: do.Outcome, settled: Settled | None) -> None:
         for effect in outcome.effects:
-            if isinstance(effect, do.AcknowledgeAttempts):
+            if isinstance(effect, FORGETTING):
                 self.dispatch.carry_out(effect)
         if settled is not None:
             settled()
@@ -183,8 +190,8 @@ class LossyScheduler(Endpoint):
                 case do.ExecuteAttempt():
                     self.store.witness.see_sent(effect)
                     self.dispatch.carry_out(effect)
-                case do.AcknowledgeAttempts():
-                    pass  # the result must be durable
+                case do.AcknowledgeAttempts() | do.CancelAttempt():
+                    pass  # what makes a result worthless must be durable
                 case _:
                     self.dispatch.carry_out(effect)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from pathlib import Path
 
 import grpc
@@ -197,3 +199,28 @@ async def test_a_page_that_is_too_large_or_a_state_that_is_unknown_is_refused(tm
             assert isinstance(error, InvalidInputError)
             assert error.field == field
         assert len((await service.stub.ListWorkflows(pb.ListWorkflowsRequest(page_size=1000))).workflows) == 1
+
+
+async def test_nothing_is_shown_that_a_power_failure_would_undo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests invariant: nothing is shown before it is durable, whatever way it is asked for."""
+    gate = threading.Event()
+    gate.set()
+    monkeypatch.setattr(os, "fdatasync", lambda _: gate.wait(30))
+    async with gated_service(tmp_path, synchronous="full") as service:
+        workflow_id = await service.client.submit(TOOL_THEN_MORE)
+        gate.clear()
+        asking = {"cancel": asyncio.create_task(service.client.cancel(workflow_id))}
+        while not service.loop.in_store:
+            await asyncio.sleep(0.005)
+        assert (await service.client.get(workflow_id)).state is WorkflowState.ACTIVE
+        asking["list"] = asyncio.create_task(anext(service.client.list()))
+        asking["watch"] = asyncio.create_task(anext(service.client.watch(workflow_id)))
+        await asyncio.sleep(0.3)
+        assert [name for name, task in asking.items() if task.done()] == []
+        gate.set()
+        async with asyncio.timeout(10):
+            assert await asking["cancel"] is WorkflowState.CANCELLED
+            assert (await asking["list"]).state is WorkflowState.CANCELLED
+            assert await asking["watch"]

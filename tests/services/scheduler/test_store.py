@@ -32,6 +32,10 @@ class AtOnce:
         callback()
 
 
+def nothing() -> None:
+    """Does not follow what is only written."""
+
+
 def open_store(folder: Path) -> Store:
     """A store whose failures fail the test."""
 
@@ -44,7 +48,7 @@ def open_store(folder: Path) -> Store:
 def write(store: Store, driver: Driver) -> None:
     """Writes all the driver's transitions and waits until they are durable."""
     done = threading.Event()
-    store.write(Write(driver.transitions, [("note", b"kept")], lambda _: done.set()))
+    store.write(Write(driver.transitions, [("note", b"kept")], lambda _: done.set(), nothing))
     assert done.wait(10)
     driver.transitions.clear()
 
@@ -162,11 +166,117 @@ def test_a_commit_that_fails_is_reported_and_nothing_later_counts_as_durable(tmp
     store = Store(tmp_path / "store.sqlite", synchronous="normal", failed=note, turns=AtOnce())
     submitted(driver, "w1")
     durable: list[str] = []
-    store.write(Write(driver.transitions, [], lambda _: durable.append("first")))
-    store.write(Write(driver.transitions, [], lambda _: durable.append("same sequence again")))
-    store.write(Write([], [("later", b"")], lambda _: durable.append("later")))
+    store.write(Write(driver.transitions, [], lambda _: durable.append("first"), nothing))
+    store.write(Write(driver.transitions, [], lambda _: durable.append("same sequence again"), nothing))
+    store.write(Write([], [("later", b"")], lambda _: durable.append("later"), nothing))
     assert failed.wait(10)
     assert failures
     assert "same sequence again" not in durable
     assert "later" not in durable
     store.close()
+
+
+class GatedDisk:
+    """Stands in for ``os.fdatasync``: each flush waits for the test, or fails."""
+
+    def __init__(self) -> None:
+        self.began = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.error: OSError | None = None
+
+    def flush(self, _descriptor: int) -> None:
+        self.began.release()
+        assert self.gate.acquire(timeout=10)
+        if self.error is not None:
+            raise self.error
+
+    def wait_for_a_flush(self) -> None:
+        """Returns once a flush has begun that no earlier call has waited for."""
+        assert self.began.acquire(timeout=10)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> GatedDisk:
+    """The disk of every store of the test."""
+    gated = GatedDisk()
+    monkeypatch.setattr(os, "fdatasync", gated.flush)
+    return gated
+
+
+def noting_store(folder: Path, failures: list[BaseException]) -> Store:
+    """A store that is flushed, whose failures are noted."""
+    return Store(folder / "store.sqlite", synchronous="full", failed=failures.append, turns=AtOnce())
+
+
+def put(store: Store, name: str, told: list[str], done: threading.Event | None = None) -> None:
+    """Writes a fact; ``told`` hears when it is written and when it is durable."""
+
+    def durable(_events: object) -> None:
+        told.append(f"{name} durable")
+        if done is not None:
+            done.set()
+
+    store.write(Write([], [(name, b"")], durable, lambda: told.append(f"{name} written")))
+
+
+def test_what_is_written_during_a_flush_is_durable_with_the_next(tmp_path: Path, disk: GatedDisk) -> None:
+    """Tests that a flush makes durable only what was written before it began."""
+    failures: list[BaseException] = []
+    store, told, done = noting_store(tmp_path, failures), [], threading.Event()
+    put(store, "first", told)
+    disk.wait_for_a_flush()
+    put(store, "second", told)
+    put(store, "third", told, done)
+    assert told == ["first written", "second written", "third written"]
+    disk.gate.release()
+    disk.wait_for_a_flush()
+    assert told[3:] == ["first durable"]
+    disk.gate.release()
+    assert done.wait(10)
+    assert told[3:] == ["first durable", "second durable", "third durable"]
+    store.close()
+    assert failures == []
+
+
+def test_a_flush_that_fails_is_reported_once_and_makes_nothing_durable(tmp_path: Path, disk: GatedDisk) -> None:
+    failures: list[BaseException] = []
+    store, told = noting_store(tmp_path, failures), []
+    disk.error = OSError("the disk is gone")
+    put(store, "first", told)
+    disk.wait_for_a_flush()
+    put(store, "second", told)
+    disk.gate.release()
+    store.close()
+    assert failures == [disk.error]
+    assert told == ["first written", "second written"]
+    noting_store(tmp_path, failures).close()  # it has let go of the file
+
+
+def test_closing_flushes_what_is_only_written(tmp_path: Path, disk: GatedDisk) -> None:
+    failures: list[BaseException] = []
+    store, told = noting_store(tmp_path, failures), []
+    put(store, "first", told)
+    disk.wait_for_a_flush()
+    put(store, "second", told)
+    disk.gate.release(2)
+    store.close()
+    assert disk.began.acquire(blocking=False)
+    assert failures == []
+
+
+@pytest.mark.parametrize("name", ["a?b.sqlite", "a%20b.sqlite", "a b.sqlite"])
+def test_any_file_name_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    failures: list[BaseException] = []
+    Store(tmp_path / name, synchronous="full", failed=failures.append, turns=AtOnce()).close()
+    assert (tmp_path / name).is_file()
+
+
+def test_a_link_and_its_target_are_one_store(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "store.sqlite").symlink_to(tmp_path / "store.sqlite")
+    store = open_store(tmp_path)
+    with pytest.raises(ConflictError):
+        noting_store(tmp_path / "link", failures)
+    store.close()
+    noting_store(tmp_path / "link", failures).close()

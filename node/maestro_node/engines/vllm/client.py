@@ -103,7 +103,7 @@ class VllmClient:
 async def _read_events(content: aiohttp.StreamReader) -> AsyncGenerator[EngineEvent, None]:
     """Turn server-sent events into engine events; a result needs a finish reason, usage and the final [DONE]."""
     finish_reason = ""
-    prompt_tokens = completion_tokens = told_tokens = 0
+    prompt_tokens = completion_tokens = 0
     is_done = False
     async for line in content:
         if not line.startswith(_DATA_PREFIX):
@@ -117,8 +117,7 @@ async def _read_events(content: aiohttp.StreamReader) -> AsyncGenerator[EngineEv
         prompt_tokens = chunk.prompt_tokens or prompt_tokens
         completion_tokens = chunk.completion_tokens or completion_tokens
         if chunk.text:
-            yield TextChunk(chunk.text, max(1, completion_tokens - told_tokens))
-            told_tokens = completion_tokens
+            yield TextChunk(chunk.text, tokens=1)
     last_byte_s = time.monotonic()
     if not is_done:
         raise EngineError(Reason.ENGINE_ABORTED, "the engine's stream ended without [DONE]", retryable=True)

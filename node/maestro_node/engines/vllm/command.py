@@ -12,8 +12,6 @@ from maestro_node.engines.replica_records import ReplicaRecord
 
 PROCESS_NAME_PREFIX = "VLLM"  # vLLM names the processes that serve "VLLM::Worker" and the like
 _SERVER_MODULE = "vllm.entrypoints.openai.api_server"
-_TOKENS_PER_PIECE = 8
-"""The first token is sent at once, the others so many together: less work for server and agent beside the engine."""
 _NOT_INHERITED = frozenset(
     {
         "CUDA_VISIBLE_DEVICES",
@@ -39,7 +37,6 @@ def server_arguments(
         *("--max-model-len", str(model.context_tokens)),
         *("--max-num-seqs", str(model.max_batch)),
         *("--scheduling-policy", "priority"),
-        *("--stream-interval", str(_TOKENS_PER_PIECE)),
         "--disable-uvicorn-access-log",
         "--disable-fastapi-docs",
     ]

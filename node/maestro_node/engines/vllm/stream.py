@@ -47,7 +47,7 @@ def completion_body(request: GenerationRequest, served_name: str) -> dict[str, A
         "max_tokens": request.max_tokens,
         "priority": vllm_priority(request.priority),
         "stream": True,
-        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        "stream_options": {"include_usage": True},
         **{name: value for name, value in optional.items() if value is not None},
     }
 

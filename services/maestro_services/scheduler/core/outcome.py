@@ -171,7 +171,7 @@ Effect = (
 
 @dataclass(slots=True)
 class Outcome:
-    """Transitions first, then effects, each in order. Effects may be carried out once the transitions are durable."""
+    """Transitions first, then effects, each in order. Effects are carried out once the transitions are in the store."""
 
     transitions: list[Transition] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)

@@ -12,7 +12,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, event, func, select
+from sqlalchemy import URL, Connection, create_engine, event, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from maestro.errors import ConflictError
@@ -47,19 +47,22 @@ class Store:
         """Opens (and where needed creates or migrates) the database.
 
         ``synchronous`` is ``full`` (durable through power loss) or ``normal`` (through a crash of the process).
-        ``failed`` is called when a commit fails; nothing is durable from then on. ``turns`` is the event loop.
+        ``failed`` is called when a commit or a flush fails; nothing is durable from then on. ``turns``: the event loop.
         Raises ConflictError where another scheduler has the store open.
         """
+        path = path.resolve()  # SQLite keeps its log beside the file itself, wherever a link to it lies
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _exclusive_lock(path)
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)), connect_args={"check_same_thread": False}
+        )
         event.listen(self._engine, "connect", _pragmas(synchronous))
         _migrate(self._engine.connect())
         self._log = os.open(path.with_name(path.name + "-wal"), os.O_RDWR)
         self._writer = Writer(self._engine, failed, turns, self._flush_log if synchronous == "full" else None)
 
     def close(self) -> None:
-        """Writes what is queued and lets go of the file."""
+        """Makes durable what is written and lets go of the file."""
         self._writer.close()
         os.close(self._log)
         self._engine.dispose()

@@ -7,6 +7,7 @@ disk is flushed beside the loop, one flush after the other; each makes durable w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from maestro.codec import workflow_status_to_proto
 from maestro.v1 import scheduler_pb2
 from maestro_services.scheduler.core.outcome import Transition, WorkflowAccepted, WorkflowEnded
 from maestro_services.scheduler.store.tables import facts, transitions, workflows
 from maestro_services.scheduler.wire import transition_to_wire
+
+log = logging.getLogger(__name__)
 
 ROWS_PER_STATEMENT = 64
 COMMITS_PER_CHECKPOINT = 200
@@ -51,7 +55,7 @@ class Write:
     transitions: Sequence[Transition]
     facts: Sequence[tuple[str, bytes]]
     durable: Callable[[WireEvents], None]
-    written: Callable[[], None] = lambda: None
+    written: Callable[[], None]
 
 
 class Writer:
@@ -79,6 +83,7 @@ class Writer:
         self._waiting: list[Write] = []
         self._written: list[tuple[Write, WireEvents]] = []
         self._stopped = False
+        self._has_failed = False
         self._gathering_s = 0.0
         self._commits = 0
         self._flushes = ThreadPoolExecutor(1, "store-flush")
@@ -111,12 +116,17 @@ class Writer:
         self._make_durable()
 
     def close(self) -> None:
-        """Makes durable what is queued and lets go of the database. What was not told to be durable by now never is."""
-        self.commit()
+        """Lets go of the database once all that is written is durable. What was not written by now never is."""
         self._stopped = True
         self._flushes.shutdown()
-        if self._flush_disk is not None and self._written:
-            self._flush_disk()
+        error = self._flush.exception() if self._flush is not None else None
+        if error is None and self._flush_disk is not None and self._written:
+            try:
+                self._flush_disk()
+            except OSError as failure:
+                error = failure
+        if error is not None:
+            self._fail(error)
         self._checkpoints.shutdown()
         self._connection.close()
 
@@ -134,16 +144,18 @@ class Writer:
         )
 
     def _flushed(self, group: list[tuple[Write, WireEvents]], error: BaseException | None) -> None:
-        self._flush = None
         if error is not None:
             self._fail(error)
         if not self._stopped:
+            self._flush = None
             self._make_durable()
             _tell(group)
 
     def _fail(self, error: BaseException) -> None:
         self._stopped = True
-        self._failed(error)
+        if not self._has_failed:
+            self._has_failed = True
+            self._failed(error)
 
     def _checkpoint_now_and_then(self) -> None:
         """The write-ahead log is copied back beside the event loop: that takes many times longer than a commit."""
@@ -159,8 +171,12 @@ def _tell(group: list[tuple[Write, WireEvents]]) -> None:
 
 
 def _copy_log_back(engine: Engine) -> None:
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+    """Copies what no reader is in the way of; nothing is lost where it fails, but the log grows."""
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+    except SQLAlchemyError as error:
+        log.error("the store's write-ahead log could not be copied back and grows: %s", error)
 
 
 def _commit(connection: Connection, group: list[Write], encoded: list[WireEvents]) -> None:
