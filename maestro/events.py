@@ -1,4 +1,4 @@
-"""What a watcher of a workflow is told. Transitions are durable and sequenced; token events are neither.
+"""What a watcher of a workflow is told. Transitions are durable and sequenced; token and restart events are neither.
 
 ``at_s`` is in seconds since the Unix epoch. ``sequence`` grows with every transition in the scheduler's store.
 """
@@ -31,7 +31,10 @@ class StageChanged:
 
 @dataclass(frozen=True, slots=True)
 class StageRestarted:
-    """An attempt ended without a result and its token events are void; the stage is tried again."""
+    """An attempt ended without a result and its token events are void; the stage is tried again.
+
+    ``sequence`` is 0: the transition that goes with it is a StageChanged of its own.
+    """
 
     sequence: int
     at_s: float

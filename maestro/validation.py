@@ -9,11 +9,12 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
-from maestro.dag import check_graph
+from maestro.dag import check_graph, graph_problems
 from maestro.errors import InvalidInputError
 from maestro.placeholders import STAGE_ID
 from maestro.workflow import LlmStage, Sampling, Stage, ToolStage, WorkflowSpec
@@ -51,13 +52,45 @@ def validate(
     ``models`` and ``slo_classes`` are the names that the scenario knows. ``now`` (UTC) is the time of acceptance;
     without it a deadline is not compared with the clock.
     """
-    _check_names(spec, slo_classes)
-    _check_labels(spec)
-    _check_due(spec, now)
-    _check_size(spec, limits)
-    for index, stage in enumerate(spec.stages):
-        _check_stage(index, stage, models)
+    for rule in _rules(spec, limits, models, slo_classes, now):
+        rule()
     check_graph(spec.stages)
+
+
+def find_problems(
+    spec: WorkflowSpec,
+    *,
+    limits: WorkflowLimits,
+    models: Collection[str],
+    slo_classes: Collection[str],
+) -> tuple[InvalidInputError, ...]:
+    """Return the first break of every rule and in every stage, and all that is wrong with the graph.
+
+    What it returns nothing for passes ``validate`` with the same arguments and no clock.
+    """
+    found = []
+    for rule in _rules(spec, limits, models, slo_classes, None):
+        try:
+            rule()
+        except InvalidInputError as problem:
+            found.append(problem)
+    return (*found, *graph_problems(spec.stages))
+
+
+def _rules(
+    spec: WorkflowSpec,
+    limits: WorkflowLimits,
+    models: Collection[str],
+    slo_classes: Collection[str],
+    now: datetime | None,
+) -> Iterator[Callable[[], None]]:
+    """List every rule but those of the graph, tied to what it is about."""
+    yield partial(_check_names, spec, slo_classes)
+    yield partial(_check_labels, spec)
+    yield partial(_check_due, spec, now)
+    yield partial(_check_size, spec, limits)
+    for index, stage in enumerate(spec.stages):
+        yield partial(_check_stage, index, stage, models)
 
 
 def _check_names(spec: WorkflowSpec, slo_classes: Collection[str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +14,23 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from maestro.document import Document, dotted, read_document
+from maestro import validation
+from maestro.document import Document, KeyPath, dotted, read_document
 from maestro.errors import InvalidInputError
-from maestro.problem import located, problems_of
+from maestro.problem import Problem, located, problems_of
 from maestro.section import Count, Flag, NonNegativeCount, PositiveSeconds, Seconds, Section
 from maestro.workflow import ChatMessage, ContextPolicy, LlmStage, Sampling, Stage, ToolStage, WorkflowSpec
 
 _TAGS = ("llm stage", "tool stage")
+_STEP = re.compile(r"(\w+)|\[(\d+)\]")
+_FILE_KEYS = {
+    "messages": ("prompt", "system"),
+    "name": ("tool",),
+    "duration_s": ("duration",),
+    "expected_s": ("expected",),
+    "deadline_after_s": ("deadline_after",),
+}
+"""What fields of the workflow may be called in a file instead."""
 
 
 def _one_or_many(value: object) -> object:
@@ -173,10 +184,51 @@ def load_workflow(path: str | Path) -> WorkflowSpec:
 def workflow_from_document(document: Document) -> WorkflowSpec:
     """Return the workflow that a document describes; raises InvalidInputError for the first problem in it."""
     try:
-        entry = WorkflowFile.model_validate(document.data)
+        return _workflow_of(document)
     except ValidationError as error:
         raise located(document, problems_of(error, _TAGS))[0] from error
+
+
+def find_problems(
+    document: Document,
+    *,
+    limits: validation.WorkflowLimits,
+    models: Collection[str] | None = None,
+    slo_classes: Collection[str] | None = None,
+) -> tuple[InvalidInputError, ...]:
+    """Return what is wrong with the workflow that a document describes, with line and key; empty where nothing is.
+
+    Without ``models`` and ``slo_classes`` whatever names the workflow uses are fine.
+    """
+    try:
+        spec = _workflow_of(document)
+    except ValidationError as error:
+        return located(document, problems_of(error, _TAGS))
+    used = {model for stage in spec.stages if isinstance(stage, LlmStage) for model in stage.models}
+    found = validation.find_problems(
+        spec,
+        limits=limits,
+        models=used if models is None else models,
+        slo_classes={spec.slo_class} if slo_classes is None else slo_classes,
+    )
+    problems = [Problem(_path_of(error, document), error.problem, error.value, error.remedy) for error in found]
+    return located(document, problems)
+
+
+def _workflow_of(document: Document) -> WorkflowSpec:
+    """Return the workflow; raises pydantic's ValidationError where the document has another form."""
+    entry = WorkflowFile.model_validate(document.data)
     return entry.workflow(tuple(stage.stage() for stage in entry.stages))
+
+
+def _path_of(error: InvalidInputError, document: Document) -> KeyPath:
+    """Return where in the document the field of a WorkflowSpec stands, which may have another key there."""
+    path: list[str | int] = []
+    for key, position in _STEP.findall(error.field):
+        path.append(int(position) if position else key)
+        if isinstance(path[-1], str) and tuple(path) not in document.lines:
+            path[-1] = next((name for name in _FILE_KEYS.get(key, ()) if (*path[:-1], name) in document.lines), key)
+    return tuple(path)
 
 
 def workflow_from_graph(graph: nx.DiGraph[str]) -> WorkflowSpec:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
 import networkx as nx
 
+from maestro.address import DEFAULT_SCHEDULER_ADDRESS
+from maestro.client.arguments import checked_address, checked_limit
 from maestro.client.calls import (
     CHANNEL_OPTIONS,
-    DEFAULT_ADDRESS,
     DEFAULT_TIMEOUT_S,
     REWATCH_DELAY_S,
     PlanReport,
+    cancel_request,
+    closed_error,
     complete_request,
+    ends_at_s,
+    get_request,
+    left_s,
     list_request,
     not_ended,
     plan_report,
@@ -32,6 +38,9 @@ from maestro.v1.scheduler_pb2_grpc import SchedulerServiceStub
 from maestro.wire_errors import from_rpc_error, typed_errors
 from maestro.workflow import WorkflowSpec
 
+if TYPE_CHECKING:
+    from maestro.v1.scheduler_pb2_grpc import SchedulerServiceAsyncStub  # a name that only the type stubs have
+
 
 class AsyncClient:
     """A connection to one scheduler; use it in ``async with``, or call ``close``.
@@ -40,11 +49,11 @@ class AsyncClient:
     with field and remedy, NotFoundError, ConflictError, OverloadedError, UnreachableError, DeadlineExceededError.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        self._address = address
-        self._timeout_s = timeout_s
+    def __init__(self, address: str = DEFAULT_SCHEDULER_ADDRESS, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._address = checked_address(address)
+        self._timeout_s = checked_limit("timeout_s", timeout_s)
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-        self._stub = SchedulerServiceStub(self._channel)
+        self._open_stub: SchedulerServiceAsyncStub | None = SchedulerServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,7 +64,8 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; closing it again does nothing."""
+        self._open_stub = None
         await self._channel.close(None)
 
     async def submit(self, workflow: WorkflowSpec | nx.DiGraph[str]) -> str:
@@ -65,16 +75,25 @@ class AsyncClient:
             return (await self._stub.SubmitWorkflow(request, timeout=self._timeout_s)).workflow_id
 
     async def watch(
-        self, workflow_id: str, *, after_sequence: int = 0, tokens: bool = False, patience_s: float = 60.0
+        self,
+        workflow_id: str,
+        *,
+        after_sequence: int = 0,
+        tokens: bool = False,
+        patience_s: float = 60.0,
+        timeout_s: float | None = None,
     ) -> AsyncIterator[Event]:
         """Yield the workflow's events after ``after_sequence`` until it ends, each transition once.
 
         A broken stream is resumed where it broke, also over a restart of the scheduler; after ``patience_s`` seconds
-        of waiting without any event UnreachableError (or OverloadedError) is raised.
+        of waiting without any event UnreachableError (or OverloadedError) is raised, and after ``timeout_s`` in all
+        DeadlineExceededError.
         """
         watch = Watch(workflow_id, after_sequence, tokens, patience_s)
+        until_s = ends_at_s(timeout_s)
         while not watch.ended:
-            stream = self._stub.WatchWorkflow(watch.request())
+            limit_s = left_s(until_s)
+            stream = self._stub.WatchWorkflow(watch.request(), timeout=limit_s)
             try:
                 async for message in stream:
                     for event in watch.take(message):
@@ -84,7 +103,7 @@ class AsyncClient:
                 delay_s = watch.delay_after(from_rpc_error(error, self._address))
             finally:
                 stream.cancel()
-            await asyncio.sleep(delay_s)
+            await asyncio.sleep(delay_s if limit_s is None else min(delay_s, limit_s))
 
     async def result(self, workflow_id: str, *, timeout_s: float | None = None) -> WorkflowResult:
         """Wait until the workflow has ended and return what became of it.
@@ -92,7 +111,7 @@ class AsyncClient:
         Raises DeadlineExceededError where that takes longer than ``timeout_s``; the workflow goes on.
         """
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(checked_limit("timeout_s", timeout_s)):
                 while True:
                     async for _ in self.watch(workflow_id):
                         pass
@@ -105,7 +124,7 @@ class AsyncClient:
 
     async def get(self, workflow_id: str) -> WorkflowStatus:
         """Return the workflow's state with all its stages."""
-        request = pb.GetWorkflowRequest(workflow_id=workflow_id)
+        request = get_request(workflow_id)
         with typed_errors(self._address):
             response = await self._stub.GetWorkflow(request, timeout=self._timeout_s)
         return workflow_status_from_proto(response.workflow)
@@ -125,7 +144,7 @@ class AsyncClient:
 
     async def cancel(self, workflow_id: str) -> WorkflowState:
         """Cancel what has not ended and return the state after that; an ended workflow keeps its state."""
-        request = pb.CancelWorkflowRequest(workflow_id=workflow_id)
+        request = cancel_request(workflow_id)
         with typed_errors(self._address):
             response = await self._stub.CancelWorkflow(request, timeout=self._timeout_s)
         return workflow_state_from_proto(response.state)
@@ -142,3 +161,10 @@ class AsyncClient:
         """Return the plan in force and where plans came from."""
         with typed_errors(self._address):
             return plan_report(await self._stub.GetPlan(pb.GetPlanRequest(), timeout=self._timeout_s))
+
+    @property
+    def _stub(self) -> SchedulerServiceAsyncStub:
+        """The service; raises InvalidInputError once the client is closed."""
+        if self._open_stub is None:
+            raise closed_error(self._address)
+        return self._open_stub

@@ -10,13 +10,19 @@ from typing import Self
 import grpc
 import networkx as nx
 
+from maestro.address import DEFAULT_SCHEDULER_ADDRESS
+from maestro.client.arguments import checked_address, checked_limit
 from maestro.client.calls import (
     CHANNEL_OPTIONS,
-    DEFAULT_ADDRESS,
     DEFAULT_TIMEOUT_S,
     REWATCH_DELAY_S,
     PlanReport,
+    cancel_request,
+    closed_error,
     complete_request,
+    ends_at_s,
+    get_request,
+    left_s,
     list_request,
     not_ended,
     plan_report,
@@ -41,11 +47,11 @@ class Client:
     with field and remedy, NotFoundError, ConflictError, OverloadedError, UnreachableError, DeadlineExceededError.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        self._address = address
-        self._timeout_s = timeout_s
+    def __init__(self, address: str = DEFAULT_SCHEDULER_ADDRESS, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._address = checked_address(address)
+        self._timeout_s = checked_limit("timeout_s", timeout_s)
         self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
-        self._stub = SchedulerServiceStub(self._channel)
+        self._open_stub: SchedulerServiceStub | None = SchedulerServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +62,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; closing it again does nothing."""
+        self._open_stub = None
         self._channel.close()
 
     def submit(self, workflow: WorkflowSpec | nx.DiGraph[str]) -> str:
@@ -81,10 +88,10 @@ class Client:
         DeadlineExceededError.
         """
         watch = Watch(workflow_id, after_sequence, tokens, patience_s)
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        until_s = ends_at_s(timeout_s)
         while not watch.ended:
-            left_s = _left_s(until_s)
-            stream = self._stub.WatchWorkflow(watch.request(), timeout=left_s)
+            limit_s = left_s(until_s)
+            stream = self._stub.WatchWorkflow(watch.request(), timeout=limit_s)
             try:
                 for message in stream:
                     yield from watch.take(message)
@@ -93,17 +100,17 @@ class Client:
                 delay_s = watch.delay_after(from_rpc_error(error, self._address))
             finally:
                 stream.cancel()  # type: ignore[no-untyped-call]
-            time.sleep(delay_s if left_s is None else min(delay_s, left_s))
+            time.sleep(delay_s if limit_s is None else min(delay_s, limit_s))
 
     def result(self, workflow_id: str, *, timeout_s: float | None = None) -> WorkflowResult:
         """Wait until the workflow has ended and return what became of it.
 
         Raises DeadlineExceededError where that takes longer than ``timeout_s``; the workflow goes on.
         """
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        until_s = ends_at_s(timeout_s)
         while True:
             try:
-                for _ in self.watch(workflow_id, timeout_s=_left_s(until_s)):
+                for _ in self.watch(workflow_id, timeout_s=left_s(until_s)):
                     pass
             except DeadlineExceededError as error:
                 raise not_ended(workflow_id, timeout_s) from error
@@ -115,7 +122,7 @@ class Client:
     def get(self, workflow_id: str) -> WorkflowStatus:
         """Return the workflow's state with all its stages."""
         with typed_errors(self._address):
-            response = self._stub.GetWorkflow(pb.GetWorkflowRequest(workflow_id=workflow_id), timeout=self._timeout_s)
+            response = self._stub.GetWorkflow(get_request(workflow_id), timeout=self._timeout_s)
         return workflow_status_from_proto(response.workflow)
 
     def list(self, *, tenant: str = "", state: WorkflowState | None = None) -> Iterator[WorkflowStatus]:
@@ -132,9 +139,7 @@ class Client:
     def cancel(self, workflow_id: str) -> WorkflowState:
         """Cancel what has not ended and return the state after that; an ended workflow keeps its state."""
         with typed_errors(self._address):
-            response = self._stub.CancelWorkflow(
-                pb.CancelWorkflowRequest(workflow_id=workflow_id), timeout=self._timeout_s
-            )
+            response = self._stub.CancelWorkflow(cancel_request(workflow_id), timeout=self._timeout_s)
         return workflow_state_from_proto(response.state)
 
     def complete_stage(
@@ -150,12 +155,9 @@ class Client:
         with typed_errors(self._address):
             return plan_report(self._stub.GetPlan(pb.GetPlanRequest(), timeout=self._timeout_s))
 
-
-def _left_s(until_s: float | None) -> float | None:
-    """Return the seconds left until a moment of the monotonic clock; raises DeadlineExceededError once it is over."""
-    if until_s is None:
-        return None
-    left_s = until_s - time.monotonic()
-    if left_s <= 0:
-        raise DeadlineExceededError("the time that was given is over")
-    return left_s
+    @property
+    def _stub(self) -> SchedulerServiceStub:
+        """The service; raises InvalidInputError once the client is closed."""
+        if self._open_stub is None:
+            raise closed_error(self._address)
+        return self._open_stub

@@ -6,9 +6,10 @@ last sequence number seen; attempts without any progress are spaced out and boun
 
 from __future__ import annotations
 
+from maestro.client.arguments import checked_seconds, checked_sequence, checked_text
 from maestro.codec import event_from_proto
 from maestro.errors import MaestroError, OverloadedError, UnreachableError
-from maestro.events import Event, StageTokens, WorkflowChanged
+from maestro.events import Event, StageRestarted, StageTokens, WorkflowChanged
 from maestro.status import WorkflowState
 from maestro.v1 import scheduler_pb2 as pb
 
@@ -17,13 +18,16 @@ MAX_DELAY_S = 5.0
 
 
 class Watch:
-    """One watch of one workflow. ``patience_s`` bounds the waiting since the last event before it gives up."""
+    """One watch of one workflow. ``patience_s`` bounds the waiting since the last event before it gives up.
+
+    Raises InvalidInputError for values that cannot be sent.
+    """
 
     def __init__(self, workflow_id: str, after_sequence: int, tokens: bool, patience_s: float) -> None:
-        self._workflow_id = workflow_id
-        self._last_sequence = after_sequence
-        self._tokens = tokens
-        self._patience_s = patience_s
+        self._workflow_id = checked_text("workflow_id", workflow_id)
+        self._last_sequence = checked_sequence("after_sequence", after_sequence)
+        self._tokens = bool(tokens)
+        self._patience_s = checked_seconds("patience_s", patience_s)
         self._waited_s = 0.0
         self._delay_s = FIRST_DELAY_S
         self.ended = False
@@ -35,10 +39,10 @@ class Watch:
         )
 
     def take(self, message: pb.WatchWorkflowResponse) -> tuple[Event, ...]:
-        """Decode an event; nothing where it was seen before. Sets ``ended`` with the workflow's final state."""
+        """Decode an event; nothing where it is a transition seen before. Sets ``ended`` with the final state."""
         event = event_from_proto(message)
         self._waited_s, self._delay_s = 0.0, FIRST_DELAY_S
-        if isinstance(event, StageTokens):
+        if isinstance(event, StageTokens | StageRestarted):  # neither is a transition: they have no sequence number
             return (event,)
         if event.sequence <= self._last_sequence:
             return ()

@@ -15,7 +15,7 @@ from maestro.v1 import scheduler_pb2 as pb
 
 
 def event_to_proto(event: Event) -> pb.WatchWorkflowResponse:
-    """Encode an event; token events carry sequence 0."""
+    """Encode an event; token events, which have no sequence number, carry 0."""
     message = pb.WatchWorkflowResponse(
         sequence=0 if isinstance(event, StageTokens) else event.sequence, at=instant_to_proto(event.at_s)
     )

@@ -88,23 +88,38 @@ def _check_parents(lines: Mapping[int, TraceLine], parents: Mapping[int, tuple[i
 def _lines(path: Path) -> Iterator[TraceLine]:
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            for number, text in enumerate(lines, start=1):
-                if text.strip():
-                    yield _parsed(f"{path}:{number}", text)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        with opener(path, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _parsed(f"{path}:{number}", line)
+    except (OSError, EOFError, zlib.error) as error:
         raise InvalidInputError(
-            str(path), f"cannot be read: {error}", remedy="give a whole file of JSON lines, plain or .gz"
+            str(path), f"cannot be read: {_why(error)}", remedy="give a whole file of JSON lines, plain or .gz"
         ) from error
 
 
-def _parsed(place: str, text: str) -> TraceLine:
+def _why(error: OSError | EOFError | zlib.error) -> str:
+    """Say why a file cannot be read, without what the path tells already."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it ends too early" if isinstance(error, EOFError) else "it is not gzip, or damaged"
+
+
+def _parsed(place: str, line: bytes) -> TraceLine:
+    remedy = "mend or remove the line"
+    try:
+        text = line.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        problem = f"is not UTF-8 text ({error.reason} at byte {error.start})"
+        raise InvalidInputError(place, problem, remedy=remedy) from error
     try:
         values = json.loads(text)
-    except ValueError as error:
-        raise InvalidInputError(
-            place, f"is not JSON: {error}", value=text.strip(), remedy="mend or remove the line"
-        ) from error
+    except json.JSONDecodeError as error:
+        problem = f"is not JSON: {error.msg} at column {error.colno}"
+        raise InvalidInputError(place, problem, value=text, remedy=remedy) from error
+    except (ValueError, RecursionError) as error:
+        problem = "holds a number of too many digits, or is nested too deeply"
+        raise InvalidInputError(place, problem, value=text, remedy=remedy) from error
     if not isinstance(values, dict):
         raise InvalidInputError(place, "must be a JSON object", value=values, remedy="mend or remove the line")
     return TraceLine(place, values)

@@ -28,20 +28,25 @@ class _NodeState:
 class _NodeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NodeState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     NODE_STATE_UNSPECIFIED: _NodeState.ValueType  # 0
+    """Never sent."""
     NODE_STATE_ABSENT: _NodeState.ValueType  # 1
     """In the scenario, never heard of since the scheduler started."""
     NODE_STATE_UP: _NodeState.ValueType  # 2
+    """Heard of within its lease; takes work."""
     NODE_STATE_DRAINING: _NodeState.ValueType  # 3
     """Takes nothing new."""
     NODE_STATE_LOST: _NodeState.ValueType  # 4
     """Was up; its lease has run out."""
 
-class NodeState(_NodeState, metaclass=_NodeStateEnumTypeWrapper): ...
+class NodeState(_NodeState, metaclass=_NodeStateEnumTypeWrapper):
+    """Whether a node takes work."""
 
 NODE_STATE_UNSPECIFIED: NodeState.ValueType  # 0
+"""Never sent."""
 NODE_STATE_ABSENT: NodeState.ValueType  # 1
 """In the scenario, never heard of since the scheduler started."""
 NODE_STATE_UP: NodeState.ValueType  # 2
+"""Heard of within its lease; takes work."""
 NODE_STATE_DRAINING: NodeState.ValueType  # 3
 """Takes nothing new."""
 NODE_STATE_LOST: NodeState.ValueType  # 4
@@ -50,6 +55,8 @@ Global___NodeState: _TypeAlias = NodeState  # noqa: Y015
 
 @_typing.final
 class RegisterNodeRequest(_message.Message):
+    """What a node says of itself."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
@@ -84,6 +91,8 @@ Global___RegisterNodeRequest: _TypeAlias = RegisterNodeRequest  # noqa: Y015
 
 @_typing.final
 class RegisterNodeResponse(_message.Message):
+    """The lease that the node now has."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
@@ -112,14 +121,19 @@ Global___RegisterNodeResponse: _TypeAlias = RegisterNodeResponse  # noqa: Y015
 
 @_typing.final
 class HeartbeatRequest(_message.Message):
+    """A sign of life, sent well within the lease's time."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
     LEASE_GENERATION_FIELD_NUMBER: _builtins.int
     node: _builtins.str
+    """Name of the node in the scenario."""
     instance_id: _builtins.str
+    """As registered."""
     lease_generation: _builtins.int
+    """As RegisterNodeResponse gave it."""
     def __init__(
         self,
         *,
@@ -137,10 +151,13 @@ Global___HeartbeatRequest: _TypeAlias = HeartbeatRequest  # noqa: Y015
 
 @_typing.final
 class HeartbeatResponse(_message.Message):
+    """The lease runs anew."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
+    """The scheduler's epoch, as in RegisterNodeResponse."""
     def __init__(
         self,
         *,
@@ -156,6 +173,8 @@ Global___HeartbeatResponse: _TypeAlias = HeartbeatResponse  # noqa: Y015
 
 @_typing.final
 class ListNodesRequest(_message.Message):
+    """Asks for all nodes; there is nothing to choose."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -171,11 +190,15 @@ Global___ListNodesRequest: _TypeAlias = ListNodesRequest  # noqa: Y015
 
 @_typing.final
 class ListNodesResponse(_message.Message):
+    """All nodes."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeInfo]: ...
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeInfo]:
+        """In the order of the scenario."""
+
     def __init__(
         self,
         *,
@@ -191,6 +214,8 @@ Global___ListNodesResponse: _TypeAlias = ListNodesResponse  # noqa: Y015
 
 @_typing.final
 class NodeInfo(_message.Message):
+    """One node as the scheduler knows it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
@@ -200,10 +225,13 @@ class NodeInfo(_message.Message):
     LAST_SEEN_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
+    """Name of the node in the scenario."""
     cluster: _builtins.str
+    """Name of its cluster."""
     address: _builtins.str
     """Empty before the node registered."""
     state: Global___NodeState.ValueType
+    """Whether it takes work."""
     @_builtins.property
     def last_seen(self) -> _timestamp_pb2.Timestamp:
         """When the node was last heard of, UTC."""
@@ -232,11 +260,14 @@ Global___NodeInfo: _TypeAlias = NodeInfo  # noqa: Y015
 
 @_typing.final
 class DrainNodeRequest(_message.Message):
+    """Which node, and whether out of use or back."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
     UNDRAIN_FIELD_NUMBER: _builtins.int
     node: _builtins.str
+    """Name of the node in the scenario."""
     undrain: _builtins.bool
     """Take work again."""
     def __init__(
@@ -255,10 +286,13 @@ Global___DrainNodeRequest: _TypeAlias = DrainNodeRequest  # noqa: Y015
 
 @_typing.final
 class DrainNodeResponse(_message.Message):
+    """What has become of the node."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
+    """Its state after the call."""
     def __init__(
         self,
         *,

@@ -29,22 +29,31 @@ class _ReplicaPhase:
 class _ReplicaPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplicaPhase.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REPLICA_PHASE_UNSPECIFIED: _ReplicaPhase.ValueType  # 0
+    """Never sent."""
     REPLICA_PHASE_LOADING: _ReplicaPhase.ValueType  # 1
+    """Its engine starts, or its weights come back from host memory; its memory is charged already."""
     REPLICA_PHASE_READY: _ReplicaPhase.ValueType  # 2
+    """Runs stages."""
     REPLICA_PHASE_DRAINING: _ReplicaPhase.ValueType  # 3
     """Stops as soon as it can; takes nothing new."""
     REPLICA_PHASE_SLEEPING: _ReplicaPhase.ValueType  # 4
+    """Its weights are in host memory; its device memory is free."""
     REPLICA_PHASE_FAILED: _ReplicaPhase.ValueType  # 5
     """Its engine is gone; its memory is free again."""
 
-class ReplicaPhase(_ReplicaPhase, metaclass=_ReplicaPhaseEnumTypeWrapper): ...
+class ReplicaPhase(_ReplicaPhase, metaclass=_ReplicaPhaseEnumTypeWrapper):
+    """Where a replica is in its life."""
 
 REPLICA_PHASE_UNSPECIFIED: ReplicaPhase.ValueType  # 0
+"""Never sent."""
 REPLICA_PHASE_LOADING: ReplicaPhase.ValueType  # 1
+"""Its engine starts, or its weights come back from host memory; its memory is charged already."""
 REPLICA_PHASE_READY: ReplicaPhase.ValueType  # 2
+"""Runs stages."""
 REPLICA_PHASE_DRAINING: ReplicaPhase.ValueType  # 3
 """Stops as soon as it can; takes nothing new."""
 REPLICA_PHASE_SLEEPING: ReplicaPhase.ValueType  # 4
+"""Its weights are in host memory; its device memory is free."""
 REPLICA_PHASE_FAILED: ReplicaPhase.ValueType  # 5
 """Its engine is gone; its memory is free again."""
 Global___ReplicaPhase: _TypeAlias = ReplicaPhase  # noqa: Y015
@@ -56,16 +65,21 @@ class _AttemptState:
 class _AttemptStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttemptState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ATTEMPT_STATE_UNSPECIFIED: _AttemptState.ValueType  # 0
+    """Never sent."""
     ATTEMPT_STATE_RUNNING: _AttemptState.ValueType  # 1
+    """With the engine, or on its way there."""
     ATTEMPT_STATE_FINISHED: _AttemptState.ValueType  # 2
     """Ended with a result that waits for AckResult."""
     ATTEMPT_STATE_FAILED: _AttemptState.ValueType  # 3
     """Ended without a result; waits for AckResult."""
 
-class AttemptState(_AttemptState, metaclass=_AttemptStateEnumTypeWrapper): ...
+class AttemptState(_AttemptState, metaclass=_AttemptStateEnumTypeWrapper):
+    """Where an attempt is in its life."""
 
 ATTEMPT_STATE_UNSPECIFIED: AttemptState.ValueType  # 0
+"""Never sent."""
 ATTEMPT_STATE_RUNNING: AttemptState.ValueType  # 1
+"""With the engine, or on its way there."""
 ATTEMPT_STATE_FINISHED: AttemptState.ValueType  # 2
 """Ended with a result that waits for AckResult."""
 ATTEMPT_STATE_FAILED: AttemptState.ValueType  # 3
@@ -74,6 +88,8 @@ Global___AttemptState: _TypeAlias = AttemptState  # noqa: Y015
 
 @_typing.final
 class GetCapabilitiesRequest(_message.Message):
+    """Asks for the capabilities; there is nothing to choose."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -89,6 +105,8 @@ Global___GetCapabilitiesRequest: _TypeAlias = GetCapabilitiesRequest  # noqa: Y0
 
 @_typing.final
 class GetCapabilitiesResponse(_message.Message):
+    """What does not change while the node's process lives."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
@@ -118,7 +136,9 @@ class GetCapabilitiesResponse(_message.Message):
     host_memory_bytes: _builtins.int
     """Memory for sleeping weights, bytes."""
     @_builtins.property
-    def accelerators(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcceleratorCapability]: ...
+    def accelerators(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcceleratorCapability]:
+        """Its accelerators, as the scenario describes them."""
+
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Models whose weights the node has, on disk or nearer."""
@@ -147,6 +167,8 @@ Global___GetCapabilitiesResponse: _TypeAlias = GetCapabilitiesResponse  # noqa: 
 
 @_typing.final
 class AcceleratorCapability(_message.Message):
+    """One accelerator of the node."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -183,7 +205,9 @@ class ReplicaRef(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     accelerator: _builtins.str
+    """Name of the accelerator."""
     model: _builtins.str
+    """Logical model."""
     generation: _builtins.int
     """Given by the scheduler with LoadModel; grows with every load."""
     def __init__(
@@ -203,6 +227,8 @@ Global___ReplicaRef: _TypeAlias = ReplicaRef  # noqa: Y015
 
 @_typing.final
 class ReplicaStatus(_message.Message):
+    """One replica: what it is at, and what it holds."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLICA_FIELD_NUMBER: _builtins.int
@@ -214,6 +240,7 @@ class ReplicaStatus(_message.Message):
     LOAD_S_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     phase: Global___ReplicaPhase.ValueType
+    """Where it is in its life."""
     fixed_bytes: _builtins.int
     """Weights and engine overhead, bytes."""
     kv_pool_bytes: _builtins.int
@@ -227,7 +254,9 @@ class ReplicaStatus(_message.Message):
     detail: _builtins.str
     """Why it failed; empty otherwise."""
     @_builtins.property
-    def replica(self) -> Global___ReplicaRef: ...
+    def replica(self) -> Global___ReplicaRef:
+        """Which replica, in which of its lives."""
+
     def __init__(
         self,
         *,
@@ -250,6 +279,8 @@ Global___ReplicaStatus: _TypeAlias = ReplicaStatus  # noqa: Y015
 
 @_typing.final
 class AcceleratorStatus(_message.Message):
+    """One accelerator: what of its memory is taken, and by which replicas."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -257,12 +288,15 @@ class AcceleratorStatus(_message.Message):
     CHARGED_BYTES_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """Name in the scenario."""
     memory_bytes: _builtins.int
     """Memory that Maestro may use, bytes."""
     charged_bytes: _builtins.int
     """Of it: fixed bytes, pools and elastic reservations of all replicas, bytes."""
     @_builtins.property
-    def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaStatus]: ...
+    def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaStatus]:
+        """Its replicas, failed ones included until they are unloaded or loaded anew."""
+
     def __init__(
         self,
         *,
@@ -281,6 +315,8 @@ Global___AcceleratorStatus: _TypeAlias = AcceleratorStatus  # noqa: Y015
 
 @_typing.final
 class AttemptStatus(_message.Message):
+    """One attempt that runs, or whose end waits for AckResult."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ATTEMPT_ID_FIELD_NUMBER: _builtins.int
@@ -289,13 +325,17 @@ class AttemptStatus(_message.Message):
     KV_RESERVED_BYTES_FIELD_NUMBER: _builtins.int
     COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
+    """As given with ExecuteStage."""
     state: Global___AttemptState.ValueType
+    """Whether it runs."""
     kv_reserved_bytes: _builtins.int
     """KV reservation, bytes."""
     completion_tokens: _builtins.int
     """Output so far, tokens."""
     @_builtins.property
-    def replica(self) -> Global___ReplicaRef: ...
+    def replica(self) -> Global___ReplicaRef:
+        """The replica it was sent to."""
+
     def __init__(
         self,
         *,
@@ -315,6 +355,8 @@ Global___AttemptStatus: _TypeAlias = AttemptStatus  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
+    """Asks for the status; there is nothing to choose."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -330,6 +372,8 @@ Global___GetStatusRequest: _TypeAlias = GetStatusRequest  # noqa: Y015
 
 @_typing.final
 class GetStatusResponse(_message.Message):
+    """The node's whole state at one moment."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
@@ -341,14 +385,19 @@ class GetStatusResponse(_message.Message):
     node: _builtins.str
     """Name of the node in the scenario."""
     instance_id: _builtins.str
+    """Changes with every start of the node's process."""
     version: _builtins.int
     """Grows with every change."""
     scheduler_epoch: _builtins.int
     """The largest scheduler epoch the node has obeyed."""
     @_builtins.property
-    def accelerators(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcceleratorStatus]: ...
+    def accelerators(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcceleratorStatus]:
+        """All its accelerators."""
+
     @_builtins.property
-    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptStatus]: ...
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptStatus]:
+        """Attempts that run or wait for AckResult."""
+
     def __init__(
         self,
         *,
@@ -369,6 +418,8 @@ Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
 
 @_typing.final
 class WatchStatusRequest(_message.Message):
+    """Asks for the status and its changes; there is nothing to choose."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -384,11 +435,15 @@ Global___WatchStatusRequest: _TypeAlias = WatchStatusRequest  # noqa: Y015
 
 @_typing.final
 class WatchStatusResponse(_message.Message):
+    """The status after a change; changes that come faster than they are read are told once."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def status(self) -> Global___GetStatusResponse: ...
+    def status(self) -> Global___GetStatusResponse:
+        """The whole status."""
+
     def __init__(
         self,
         *,
@@ -404,16 +459,21 @@ Global___WatchStatusResponse: _TypeAlias = WatchStatusResponse  # noqa: Y015
 
 @_typing.final
 class LoadModelRequest(_message.Message):
+    """Which model to load where, in which life."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
     REPLICA_FIELD_NUMBER: _builtins.int
     KV_POOL_BYTES_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
+    """Epoch of the scheduler that commands; one smaller than the node has obeyed is refused."""
     kv_pool_bytes: _builtins.int
     """The replica's fixed pool, bytes; 0 where KV is elastic."""
     @_builtins.property
-    def replica(self) -> Global___ReplicaRef: ...
+    def replica(self) -> Global___ReplicaRef:
+        """The replica to be; its generation is larger than any before of this model here, or the same again."""
+
     def __init__(
         self,
         *,
@@ -431,11 +491,15 @@ Global___LoadModelRequest: _TypeAlias = LoadModelRequest  # noqa: Y015
 
 @_typing.final
 class LoadModelResponse(_message.Message):
+    """The replica as the load begins, or as it is where the generation was loaded before."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REPLICA_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def replica(self) -> Global___ReplicaStatus: ...
+    def replica(self) -> Global___ReplicaStatus:
+        """Its status."""
+
     def __init__(
         self,
         *,
@@ -451,13 +515,18 @@ Global___LoadModelResponse: _TypeAlias = LoadModelResponse  # noqa: Y015
 
 @_typing.final
 class UnloadModelRequest(_message.Message):
+    """Which replica to stop."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
     REPLICA_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
+    """Epoch of the scheduler that commands; one smaller than the node has obeyed is refused."""
     @_builtins.property
-    def replica(self) -> Global___ReplicaRef: ...
+    def replica(self) -> Global___ReplicaRef:
+        """The replica; its generation must be the one the node has."""
+
     def __init__(
         self,
         *,
@@ -474,6 +543,8 @@ Global___UnloadModelRequest: _TypeAlias = UnloadModelRequest  # noqa: Y015
 
 @_typing.final
 class UnloadModelResponse(_message.Message):
+    """The replica is gone and its memory is free."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -489,13 +560,18 @@ Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015
 
 @_typing.final
 class SleepModelRequest(_message.Message):
+    """Which replica to put to sleep."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
     REPLICA_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
+    """Epoch of the scheduler that commands; one smaller than the node has obeyed is refused."""
     @_builtins.property
-    def replica(self) -> Global___ReplicaRef: ...
+    def replica(self) -> Global___ReplicaRef:
+        """The replica; its generation must be the one the node has."""
+
     def __init__(
         self,
         *,
@@ -512,6 +588,8 @@ Global___SleepModelRequest: _TypeAlias = SleepModelRequest  # noqa: Y015
 
 @_typing.final
 class SleepModelResponse(_message.Message):
+    """The replica sleeps and its device memory is free."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -527,13 +605,18 @@ Global___SleepModelResponse: _TypeAlias = SleepModelResponse  # noqa: Y015
 
 @_typing.final
 class WakeModelRequest(_message.Message):
+    """Which replica to wake."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
     REPLICA_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
+    """Epoch of the scheduler that commands; one smaller than the node has obeyed is refused."""
     @_builtins.property
-    def replica(self) -> Global___ReplicaRef: ...
+    def replica(self) -> Global___ReplicaRef:
+        """The replica; its generation must be the one the node has."""
+
     def __init__(
         self,
         *,
@@ -550,6 +633,8 @@ Global___WakeModelRequest: _TypeAlias = WakeModelRequest  # noqa: Y015
 
 @_typing.final
 class WakeModelResponse(_message.Message):
+    """The replica serves again."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -565,16 +650,21 @@ Global___WakeModelResponse: _TypeAlias = WakeModelResponse  # noqa: Y015
 
 @_typing.final
 class SetKvBudgetRequest(_message.Message):
+    """How much KV memory a replica's stages may reserve."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
     REPLICA_FIELD_NUMBER: _builtins.int
     KV_BUDGET_BYTES_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
+    """Epoch of the scheduler that commands; one smaller than the node has obeyed is refused."""
     kv_budget_bytes: _builtins.int
     """New bound on the reservations of its stages, bytes."""
     @_builtins.property
-    def replica(self) -> Global___ReplicaRef: ...
+    def replica(self) -> Global___ReplicaRef:
+        """The replica; its generation must be the one the node has."""
+
     def __init__(
         self,
         *,
@@ -592,6 +682,8 @@ Global___SetKvBudgetRequest: _TypeAlias = SetKvBudgetRequest  # noqa: Y015
 
 @_typing.final
 class SetKvBudgetResponse(_message.Message):
+    """The bound holds for attempts from now on; running ones keep what they have."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -607,6 +699,8 @@ Global___SetKvBudgetResponse: _TypeAlias = SetKvBudgetResponse  # noqa: Y015
 
 @_typing.final
 class ExecuteStageRequest(_message.Message):
+    """One attempt at a stage."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
@@ -618,6 +712,7 @@ class ExecuteStageRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     KV_RESERVATION_BYTES_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
+    """Epoch of the scheduler that commands; one smaller than the node has obeyed is refused."""
     attempt_id: _builtins.str
     """Unique for ever: the same id is the same attempt."""
     max_tokens: _builtins.int
@@ -627,13 +722,17 @@ class ExecuteStageRequest(_message.Message):
     kv_reservation_bytes: _builtins.int
     """KV reservation for prompt and output, bytes."""
     @_builtins.property
-    def replica(self) -> Global___ReplicaRef: ...
+    def replica(self) -> Global___ReplicaRef:
+        """The replica that runs it; its generation must be the one the node has."""
+
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_workflow_pb2.ChatMessage]:
         """The rendered prompt: placeholders are filled already."""
 
     @_builtins.property
-    def sampling(self) -> _workflow_pb2.Sampling: ...
+    def sampling(self) -> _workflow_pb2.Sampling:
+        """How tokens are drawn."""
+
     def __init__(
         self,
         *,
@@ -656,11 +755,15 @@ Global___ExecuteStageRequest: _TypeAlias = ExecuteStageRequest  # noqa: Y015
 
 @_typing.final
 class ExecuteStageResponse(_message.Message):
+    """One event; the last one is finished or failed."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def event(self) -> Global___AttemptEvent: ...
+    def event(self) -> Global___AttemptEvent:
+        """What happened."""
+
     def __init__(
         self,
         *,
@@ -686,14 +789,23 @@ class AttemptEvent(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
+    """The attempt it happened to."""
     @_builtins.property
-    def started(self) -> Global___AttemptStarted: ...
+    def started(self) -> Global___AttemptStarted:
+        """Once, before any text."""
+
     @_builtins.property
-    def tokens(self) -> Global___AttemptTokens: ...
+    def tokens(self) -> Global___AttemptTokens:
+        """Any number of times."""
+
     @_builtins.property
-    def finished(self) -> Global___AttemptFinished: ...
+    def finished(self) -> Global___AttemptFinished:
+        """The end: a result."""
+
     @_builtins.property
-    def failed(self) -> Global___AttemptFailed: ...
+    def failed(self) -> Global___AttemptFailed:
+        """The end: no result."""
+
     def __init__(
         self,
         *,
@@ -732,6 +844,8 @@ Global___AttemptStarted: _TypeAlias = AttemptStarted  # noqa: Y015
 
 @_typing.final
 class AttemptTokens(_message.Message):
+    """New output."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFSET_FIELD_NUMBER: _builtins.int
@@ -739,6 +853,7 @@ class AttemptTokens(_message.Message):
     offset: _builtins.int
     """Position of the text in the output, in UTF-8 bytes."""
     text: _builtins.str
+    """The text; what came since the piece before is in one piece."""
     def __init__(
         self,
         *,
@@ -755,6 +870,8 @@ Global___AttemptTokens: _TypeAlias = AttemptTokens  # noqa: Y015
 
 @_typing.final
 class AttemptFinished(_message.Message):
+    """A result, kept until AckResult."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     OUTPUT_FIELD_NUMBER: _builtins.int
@@ -774,7 +891,9 @@ class AttemptFinished(_message.Message):
     last_byte_monotonic_s: _builtins.float
     """The node's monotonic clock when the last byte came from the engine, seconds; comparable on one machine only."""
     @_builtins.property
-    def usage(self) -> _workflow_pb2.Usage: ...
+    def usage(self) -> _workflow_pb2.Usage:
+        """Tokens, as the engine counted them."""
+
     def __init__(
         self,
         *,
@@ -795,6 +914,8 @@ Global___AttemptFinished: _TypeAlias = AttemptFinished  # noqa: Y015
 
 @_typing.final
 class AttemptFailed(_message.Message):
+    """An end without a result, kept until AckResult."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
@@ -823,13 +944,17 @@ Global___AttemptFailed: _TypeAlias = AttemptFailed  # noqa: Y015
 
 @_typing.final
 class ReattachStageRequest(_message.Message):
+    """Which attempt to follow, and from where."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
     ATTEMPT_ID_FIELD_NUMBER: _builtins.int
     FROM_OFFSET_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
+    """Epoch of the scheduler that commands; one smaller than the node has obeyed is refused."""
     attempt_id: _builtins.str
+    """As given with ExecuteStage."""
     from_offset: _builtins.int
     """Text from this position of the output on is sent, UTF-8 bytes."""
     def __init__(
@@ -849,11 +974,15 @@ Global___ReattachStageRequest: _TypeAlias = ReattachStageRequest  # noqa: Y015
 
 @_typing.final
 class ReattachStageResponse(_message.Message):
+    """One event, as of ExecuteStage."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def event(self) -> Global___AttemptEvent: ...
+    def event(self) -> Global___AttemptEvent:
+        """What happened."""
+
     def __init__(
         self,
         *,
@@ -869,13 +998,18 @@ Global___ReattachStageResponse: _TypeAlias = ReattachStageResponse  # noqa: Y015
 
 @_typing.final
 class AckResultRequest(_message.Message):
+    """Which ended attempts the scheduler has durably."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
     ATTEMPT_IDS_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
+    """Epoch of the scheduler that commands; one smaller than the node has obeyed is refused."""
     @_builtins.property
-    def attempt_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def attempt_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As given with ExecuteStage. Unknown ones are ignored; a running one is FAILED_PRECONDITION."""
+
     def __init__(
         self,
         *,
@@ -892,6 +1026,8 @@ Global___AckResultRequest: _TypeAlias = AckResultRequest  # noqa: Y015
 
 @_typing.final
 class AckResultResponse(_message.Message):
+    """They are forgotten."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -907,12 +1043,16 @@ Global___AckResultResponse: _TypeAlias = AckResultResponse  # noqa: Y015
 
 @_typing.final
 class CancelStageRequest(_message.Message):
+    """Which attempt to stop."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
     ATTEMPT_ID_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
+    """Epoch of the scheduler that commands; one smaller than the node has obeyed is refused."""
     attempt_id: _builtins.str
+    """As given with ExecuteStage."""
     def __init__(
         self,
         *,
@@ -929,6 +1069,8 @@ Global___CancelStageRequest: _TypeAlias = CancelStageRequest  # noqa: Y015
 
 @_typing.final
 class CancelStageResponse(_message.Message):
+    """The attempt has ended."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int

@@ -22,6 +22,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SubmitWorkflowRequest(_message.Message):
+    """What to run."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_FIELD_NUMBER: _builtins.int
@@ -44,6 +46,8 @@ Global___SubmitWorkflowRequest: _TypeAlias = SubmitWorkflowRequest  # noqa: Y015
 
 @_typing.final
 class SubmitWorkflowResponse(_message.Message):
+    """The workflow is accepted."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
@@ -68,12 +72,15 @@ Global___SubmitWorkflowResponse: _TypeAlias = SubmitWorkflowResponse  # noqa: Y0
 
 @_typing.final
 class WatchWorkflowRequest(_message.Message):
+    """Which workflow to watch, and from where."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     workflow_id: _builtins.str
+    """As SubmitWorkflow returned it."""
     after_sequence: _builtins.int
     """Events with a sequence number over this one are sent; 0: from the beginning."""
     tokens: _builtins.bool
@@ -106,7 +113,7 @@ class WatchWorkflowResponse(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Number of the transition, growing within the scheduler's store; 0 on token events."""
+    """Number of the transition, growing within the scheduler's store; 0 on token and restart events."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """When it happened, UTC."""
@@ -149,6 +156,8 @@ Global___WatchWorkflowResponse: _TypeAlias = WatchWorkflowResponse  # noqa: Y015
 
 @_typing.final
 class StageTokens(_message.Message):
+    """A piece of a stage's output while it is generated."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STAGE_ID_FIELD_NUMBER: _builtins.int
@@ -156,11 +165,13 @@ class StageTokens(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     stage_id: _builtins.str
+    """The stage, as named in its workflow."""
     attempt_id: _builtins.str
     """The attempt the text belongs to."""
     offset: _builtins.int
     """Position of the text in the attempt's output, in UTF-8 bytes."""
     text: _builtins.str
+    """The text; what came since the piece before is in one piece."""
     def __init__(
         self,
         *,
@@ -179,12 +190,15 @@ Global___StageTokens: _TypeAlias = StageTokens  # noqa: Y015
 
 @_typing.final
 class StageRestarted(_message.Message):
+    """An attempt ended without a result; a watcher drops what it brought."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STAGE_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     stage_id: _builtins.str
+    """The stage, as named in its workflow."""
     attempt_id: _builtins.str
     """The attempt that is void."""
     reason: _builtins.str
@@ -206,10 +220,13 @@ Global___StageRestarted: _TypeAlias = StageRestarted  # noqa: Y015
 
 @_typing.final
 class GetWorkflowRequest(_message.Message):
+    """Which workflow to tell of."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     workflow_id: _builtins.str
+    """As SubmitWorkflow returned it."""
     def __init__(
         self,
         *,
@@ -225,11 +242,15 @@ Global___GetWorkflowRequest: _TypeAlias = GetWorkflowRequest  # noqa: Y015
 
 @_typing.final
 class GetWorkflowResponse(_message.Message):
+    """What is known of the workflow now."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def workflow(self) -> _workflow_pb2.WorkflowStatus: ...
+    def workflow(self) -> _workflow_pb2.WorkflowStatus:
+        """Its status, with all stages."""
+
     def __init__(
         self,
         *,
@@ -245,6 +266,8 @@ Global___GetWorkflowResponse: _TypeAlias = GetWorkflowResponse  # noqa: Y015
 
 @_typing.final
 class ListWorkflowsRequest(_message.Message):
+    """Which workflows, and which page of them."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
@@ -277,6 +300,8 @@ Global___ListWorkflowsRequest: _TypeAlias = ListWorkflowsRequest  # noqa: Y015
 
 @_typing.final
 class ListWorkflowsResponse(_message.Message):
+    """One page."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOWS_FIELD_NUMBER: _builtins.int
@@ -284,7 +309,9 @@ class ListWorkflowsResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
-    def workflows(self) -> _containers.RepeatedCompositeFieldContainer[_workflow_pb2.WorkflowStatus]: ...
+    def workflows(self) -> _containers.RepeatedCompositeFieldContainer[_workflow_pb2.WorkflowStatus]:
+        """Newest first, without their stages."""
+
     def __init__(
         self,
         *,
@@ -301,10 +328,13 @@ Global___ListWorkflowsResponse: _TypeAlias = ListWorkflowsResponse  # noqa: Y015
 
 @_typing.final
 class CancelWorkflowRequest(_message.Message):
+    """Which workflow to cancel."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     workflow_id: _builtins.str
+    """As SubmitWorkflow returned it."""
     def __init__(
         self,
         *,
@@ -320,6 +350,8 @@ Global___CancelWorkflowRequest: _TypeAlias = CancelWorkflowRequest  # noqa: Y015
 
 @_typing.final
 class CancelWorkflowResponse(_message.Message):
+    """What has become of the workflow."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
@@ -340,6 +372,8 @@ Global___CancelWorkflowResponse: _TypeAlias = CancelWorkflowResponse  # noqa: Y0
 
 @_typing.final
 class CompleteStageRequest(_message.Message):
+    """A tool stage's result."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
@@ -347,7 +381,9 @@ class CompleteStageRequest(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     workflow_id: _builtins.str
+    """As SubmitWorkflow returned it."""
     stage_id: _builtins.str
+    """The tool stage, as named in its workflow."""
     output: _builtins.str
     """What later stages may quote."""
     error: _builtins.str
@@ -372,6 +408,8 @@ Global___CompleteStageRequest: _TypeAlias = CompleteStageRequest  # noqa: Y015
 
 @_typing.final
 class CompleteStageResponse(_message.Message):
+    """The result is durable."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -387,6 +425,8 @@ Global___CompleteStageResponse: _TypeAlias = CompleteStageResponse  # noqa: Y015
 
 @_typing.final
 class GetPlanRequest(_message.Message):
+    """Asks for the plan in force; there is nothing to choose."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -402,6 +442,8 @@ Global___GetPlanRequest: _TypeAlias = GetPlanRequest  # noqa: Y015
 
 @_typing.final
 class GetPlanResponse(_message.Message):
+    """The plan in force, and where plans came from so far."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -489,15 +531,25 @@ class Plan(_message.Message):
     horizon_s: _builtins.float
     """Seconds that the plan looks ahead."""
     @_builtins.property
-    def made_at(self) -> _timestamp_pb2.Timestamp: ...
+    def made_at(self) -> _timestamp_pb2.Timestamp:
+        """When the snapshot was taken that the plan was made for, UTC."""
+
     @_builtins.property
-    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedStage]: ...
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedStage]:
+        """Stages with a place and a time, by start."""
+
     @_builtins.property
-    def residencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedResidency]: ...
+    def residencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedResidency]:
+        """Which models hold memory where, and when."""
+
     @_builtins.property
-    def deferred(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeferredStage]: ...
+    def deferred(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeferredStage]:
+        """Stages that do not start within the horizon."""
+
     @_builtins.property
-    def provenance(self) -> Global___Provenance: ...
+    def provenance(self) -> Global___Provenance:
+        """Where it came from and how good it is."""
+
     def __init__(
         self,
         *,
@@ -518,6 +570,8 @@ Global___Plan: _TypeAlias = Plan  # noqa: Y015
 
 @_typing.final
 class PlannedStage(_message.Message):
+    """A stage's place and time."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
@@ -528,9 +582,13 @@ class PlannedStage(_message.Message):
     END_S_FIELD_NUMBER: _builtins.int
     KV_BYTES_FIELD_NUMBER: _builtins.int
     workflow_id: _builtins.str
+    """The workflow's id."""
     stage_id: _builtins.str
+    """The stage, as named in its workflow."""
     accelerator: _builtins.str
+    """Name of the accelerator that runs it."""
     model: _builtins.str
+    """Logical model that runs it."""
     start_s: _builtins.float
     """Planned start, seconds."""
     end_s: _builtins.float
@@ -558,6 +616,8 @@ Global___PlannedStage: _TypeAlias = PlannedStage  # noqa: Y015
 
 @_typing.final
 class PlannedResidency(_message.Message):
+    """A model holds memory of an accelerator for a time."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCELERATOR_FIELD_NUMBER: _builtins.int
@@ -568,7 +628,9 @@ class PlannedResidency(_message.Message):
     INITIAL_FIELD_NUMBER: _builtins.int
     KV_POOL_BYTES_FIELD_NUMBER: _builtins.int
     accelerator: _builtins.str
+    """Name of the accelerator."""
     model: _builtins.str
+    """Logical model."""
     load_start_s: _builtins.float
     """When the load starts, seconds; 0 where it was resident already."""
     ready_s: _builtins.float
@@ -602,13 +664,17 @@ Global___PlannedResidency: _TypeAlias = PlannedResidency  # noqa: Y015
 
 @_typing.final
 class DeferredStage(_message.Message):
+    """A stage that the plan does not start."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     STAGE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     workflow_id: _builtins.str
+    """The workflow's id."""
     stage_id: _builtins.str
+    """The stage, as named in its workflow."""
     reason: _builtins.str
     """A value of maestro.reasons.Reason."""
     def __init__(
@@ -667,6 +733,7 @@ class Provenance(_message.Message):
     PORTFOLIO_OBJECTIVE_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     snapshot_version: _builtins.int
+    """Version of the snapshot it was made for; grows with every snapshot of a scheduler's life."""
     source: _builtins.str
     """cp_sat, improved, portfolio or incremental."""
     status: _builtins.str
@@ -678,9 +745,11 @@ class Provenance(_message.Message):
     gap: _builtins.float
     """(objective - bound) / max(objective, 1e-9)."""
     build_s: _builtins.float
-    """Seconds spent building models, solving them, and in all."""
+    """Time spent building models, seconds."""
     solve_s: _builtins.float
+    """Time spent solving them, seconds."""
     total_s: _builtins.float
+    """Time the planning run took in all, seconds."""
     fallback_reason: _builtins.str
     """Why the solver's answer is not the one in use; empty where it is. A value of maestro.reasons.Reason."""
     policy: _builtins.str

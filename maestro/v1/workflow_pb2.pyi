@@ -52,6 +52,7 @@ class _WorkflowState:
 class _WorkflowStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkflowState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     WORKFLOW_STATE_UNSPECIFIED: _WorkflowState.ValueType  # 0
+    """Never sent; in a filter: any state."""
     WORKFLOW_STATE_ACTIVE: _WorkflowState.ValueType  # 1
     """Accepted, not ended."""
     WORKFLOW_STATE_SUCCEEDED: _WorkflowState.ValueType  # 2
@@ -65,6 +66,7 @@ class WorkflowState(_WorkflowState, metaclass=_WorkflowStateEnumTypeWrapper):
     """State of a workflow."""
 
 WORKFLOW_STATE_UNSPECIFIED: WorkflowState.ValueType  # 0
+"""Never sent; in a filter: any state."""
 WORKFLOW_STATE_ACTIVE: WorkflowState.ValueType  # 1
 """Accepted, not ended."""
 WORKFLOW_STATE_SUCCEEDED: WorkflowState.ValueType  # 2
@@ -82,25 +84,33 @@ class _StageState:
 class _StageStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StageState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STAGE_STATE_UNSPECIFIED: _StageState.ValueType  # 0
+    """Never sent."""
     STAGE_STATE_WAITING: _StageState.ValueType  # 1
     """Not started; see reason."""
     STAGE_STATE_RUNNING: _StageState.ValueType  # 2
     """An attempt was sent to a node, or the tool is at work."""
     STAGE_STATE_SUCCEEDED: _StageState.ValueType  # 3
+    """Ended with an output."""
     STAGE_STATE_FAILED: _StageState.ValueType  # 4
+    """Ended without an output, for good; see reason."""
     STAGE_STATE_CANCELLED: _StageState.ValueType  # 5
+    """Not run to its end: its workflow was cancelled or has failed."""
 
 class StageState(_StageState, metaclass=_StageStateEnumTypeWrapper):
     """State of a stage."""
 
 STAGE_STATE_UNSPECIFIED: StageState.ValueType  # 0
+"""Never sent."""
 STAGE_STATE_WAITING: StageState.ValueType  # 1
 """Not started; see reason."""
 STAGE_STATE_RUNNING: StageState.ValueType  # 2
 """An attempt was sent to a node, or the tool is at work."""
 STAGE_STATE_SUCCEEDED: StageState.ValueType  # 3
+"""Ended with an output."""
 STAGE_STATE_FAILED: StageState.ValueType  # 4
+"""Ended without an output, for good; see reason."""
 STAGE_STATE_CANCELLED: StageState.ValueType  # 5
+"""Not run to its end: its workflow was cancelled or has failed."""
 Global___StageState: _TypeAlias = StageState  # noqa: Y015
 
 @_typing.final
@@ -204,9 +214,13 @@ class Stage(_message.Message):
         """Ids of the stages that must end before this one starts."""
 
     @_builtins.property
-    def llm(self) -> Global___LlmCall: ...
+    def llm(self) -> Global___LlmCall:
+        """A model call, which Maestro schedules."""
+
     @_builtins.property
-    def tool(self) -> Global___ToolCall: ...
+    def tool(self) -> Global___ToolCall:
+        """Work outside, which Maestro waits for."""
+
     def __init__(
         self,
         *,
@@ -599,9 +613,13 @@ class WorkflowStatus(_message.Message):
     id: _builtins.str
     """Server-given id."""
     tenant: _builtins.str
+    """As submitted, or "default"."""
     app: _builtins.str
+    """As submitted."""
     slo_class: _builtins.str
+    """As submitted, or the scenario's default class."""
     state: Global___WorkflowState.ValueType
+    """Its state."""
     reason: _builtins.str
     """How it ended: a value of maestro.reasons.Reason. Empty while active."""
     detail: _builtins.str

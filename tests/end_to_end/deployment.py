@@ -9,16 +9,18 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from plan_record import PlanRecord
 from ruamel.yaml import YAML
 
 from maestro.client import AsyncClient
-from maestro.plan import Plan
+from maestro.scenario import load
 
 ROOT = Path(__file__).parents[2]
 AUDITOR = Path(__file__).parent / "engine_auditor.py"
@@ -65,8 +67,12 @@ class Deployment:
     scheduler: str
     client: AsyncClient
     audit: Path
-    plans: dict[tuple[int, float], Plan] = field(default_factory=dict)
-    sources: list[dict[str, int]] = field(default_factory=list)
+    lives: list[PlanRecord] = field(default_factory=lambda: [PlanRecord(0.0)])
+
+    def kill_scheduler(self) -> None:
+        """Kills it with SIGKILL; ``maestro up`` starts another, whose plans are another life's."""
+        self.scheduler_process().kill()
+        self.lives.append(PlanRecord(time.time()))
 
     def scheduler_process(self) -> psutil.Process:
         """The process that ``maestro serve`` runs in."""
@@ -85,17 +91,15 @@ class Deployment:
             except Exception:
                 pass
             else:
-                self.sources.append(dict(report.plans_by_source))
-                if report.plan is not None:
-                    plan = report.plan
-                    self.plans[plan.provenance.snapshot_version, plan.taken_at_s] = plan
-            await asyncio.sleep(0.1)
+                self.lives[-1].note(report)
+            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
 async def deployment(folder: Path) -> AsyncIterator[Deployment]:
     """Starts everything and yields once both nodes have registered; stops it, and the auditor, in any case."""
     scenario = write_scenario(folder)
+    nodes = [node.listen for node in load(scenario).nodes.values()]
     runtime = folder / "run"
     runtime.mkdir(mode=0o700)
     environment = os.environ | {"XDG_RUNTIME_DIR": str(runtime)}
@@ -107,7 +111,7 @@ async def deployment(folder: Path) -> AsyncIterator[Deployment]:
         start_new_session=True,
     )
     audit = folder / "audit.jsonl"
-    auditor = subprocess.Popen([sys.executable, str(AUDITOR), str(up.pid), str(audit)])
+    auditor = subprocess.Popen([sys.executable, str(AUDITOR), str(up.pid), str(audit), *nodes])
     try:
         ready = await asyncio.wait_for(asyncio.to_thread(_ready, up), READY_TIMEOUT_S)
         async with AsyncClient(ready["scheduler"]) as client:

@@ -1,9 +1,10 @@
-"""An auditor outside the node: what engine processes hold in memory and in KV, sampled every second.
+"""An auditor outside the node: what engines hold and what the nodes say that they have promised, sampled every second.
 
-    python engine_auditor.py ROOT_PID OUTPUT
+    python engine_auditor.py ROOT_PID OUTPUT ADDRESS...
 
-Finds vLLM's API servers among the descendants of ROOT_PID, takes each one's whole process tree, and appends a JSON line
-a sample to OUTPUT. It uses nothing of Maestro: process tables and vLLM's own metrics.
+Finds vLLM's API servers among the descendants of ROOT_PID, takes each one's whole process tree, and asks the nodes at
+the ADDRESSes for their status. Appends JSON lines to OUTPUT: one an engine and one a replica for every sample. What
+engines hold is read from process tables and vLLM's own metrics; of Maestro it uses only the wire contract.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 
+from maestro.v1 import node_pb2, node_pb2_grpc
+
+STATUS_TIMEOUT_S = 2.0
 _KV_USAGE = re.compile(r"^vllm:kv_cache_usage_perc\{[^}]*\} ([0-9.e+-]+)$", re.MULTILINE)
 
 
@@ -73,35 +78,87 @@ def kv_usage(path: str) -> float | None:
     return float(found[1]) if found else None
 
 
-def sample(root: int, number: int) -> list[dict[str, Any]]:
-    """One line for every engine that lives now; ``number`` says which lines belong together."""
-    found = []
+class NodeObserver:
+    """Asks nodes for their status, as any client could."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        """``addresses`` are host:port of each node's gRPC service."""
+        self._stubs = [node_pb2_grpc.NodeServiceStub(grpc.insecure_channel(address)) for address in addresses]
+
+    def replicas(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Every replica by node and model; a node that does not answer shows none."""
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for stub in self._stubs:
+            try:
+                status = stub.GetStatus(node_pb2.GetStatusRequest(), timeout=STATUS_TIMEOUT_S)
+            except grpc.RpcError:
+                continue
+            for accelerator in status.accelerators:
+                for replica in accelerator.replicas:
+                    found[status.node, replica.replica.model] = _replica_line(status, replica)
+        return found
+
+
+def _replica_line(status: node_pb2.GetStatusResponse, replica: node_pb2.ReplicaStatus) -> dict[str, Any]:
+    running = [
+        attempt
+        for attempt in status.attempts
+        if attempt.replica == replica.replica and attempt.state == node_pb2.ATTEMPT_STATE_RUNNING
+    ]
+    return {
+        "node": status.node,
+        "accelerator": replica.replica.accelerator,
+        "model": replica.replica.model,
+        "generation": replica.replica.generation,
+        "phase": node_pb2.ReplicaPhase.Name(replica.phase),
+        "kv_pool_bytes": replica.kv_pool_bytes,
+        "kv_reserved_bytes": replica.kv_reserved_bytes,
+        "running": len(running),
+    }
+
+
+def sample(root: int, nodes: NodeObserver, number: int) -> list[dict[str, Any]]:
+    """Lines for every replica and engine that lives now; ``number`` says which lines belong together.
+
+    The nodes are asked before and after the engines: what an engine held in between was promised at one of the two.
+    """
+    before = nodes.replicas()
+    engine_lines = list(_engine_lines(root))
+    after = nodes.replicas()
+    for line in engine_lines:
+        shown = [
+            found[line["node"], line["model"]] for found in (before, after) if (line["node"], line["model"]) in found
+        ]
+        for key in ("kv_reserved_bytes", "running", "kv_pool_bytes"):
+            line[key] = max((replica[key] for replica in shown), default=None)
+    stamp = {"sample": number, "at_s": time.time()}
+    replica_lines = [stamp | {"kind": "replica"} | replica for replica in after.values()]
+    return [*replica_lines, *(stamp | {"kind": "engine"} | line for line in engine_lines)]
+
+
+def _engine_lines(root: int) -> Iterator[dict[str, Any]]:
     for process, path, name, node in engines(root):
         try:
             resident, processes = resident_bytes(process)
         except psutil.NoSuchProcess:
             continue
-        found.append(
-            {
-                "sample": number,
-                "node": node,
-                "model": name,
-                "pid": process.pid,
-                "processes": processes,
-                "resident_bytes": resident,
-                "kv_usage": kv_usage(path),
-            }
-        )
-    return found
+        yield {
+            "node": node,
+            "model": name,
+            "pid": process.pid,
+            "processes": processes,
+            "resident_bytes": resident,
+            "kv_usage": kv_usage(path),
+        }
 
 
 def main() -> None:
     """Samples until it is ended."""
-    root, output = int(sys.argv[1]), sys.argv[2]
+    root, output, nodes = int(sys.argv[1]), sys.argv[2], NodeObserver(sys.argv[3:])
     for number in itertools.count():
         started = time.monotonic()
         with Path(output).open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in sample(root, number))
+            file.writelines(json.dumps(line) + "\n" for line in sample(root, nodes, number))
         time.sleep(max(0.0, 1.0 - (time.monotonic() - started)))
 
 

@@ -46,11 +46,7 @@ class ScriptedScheduler(SchedulerServiceServicer):
         self.watched_from.append(request.after_sequence)
         self.watches.put_nowait(request.after_sequence)
         limit, how = self.breaks.pop(0) if self.breaks else (len(self.events), None)
-        left = [
-            event
-            for event in self.events
-            if getattr(event, "sequence", None) is None or event.sequence > request.after_sequence
-        ]
+        left = [event for event in self.events if not _is_known(event, request.after_sequence)]
         for event in left[:limit]:
             yield event_to_proto(event)
         if isinstance(how, MaestroError):
@@ -93,6 +89,12 @@ class ScriptedScheduler(SchedulerServiceServicer):
         if self.refusal is not None:
             status = to_status(self.refusal)
             await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def _is_known(event: Event, after_sequence: int) -> bool:
+    """Tell whether a watcher asks not to be told; what has no sequence number is told to all who watch."""
+    sequence = getattr(event, "sequence", 0)
+    return bool(sequence) and sequence <= after_sequence
 
 
 @asynccontextmanager

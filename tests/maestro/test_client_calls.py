@@ -1,13 +1,14 @@
 """Both clients against a scheduler service on a real socket."""
 
 import asyncio
-import inspect
+import math
 import subprocess
 import sys
 
 import grpc
 import networkx as nx
 import pytest
+from client_caller import Caller
 from scripted_scheduler import ScriptedScheduler, serving, status
 from workflow_builders import llm, workflow
 
@@ -20,35 +21,10 @@ from maestro.errors import (
     OverloadedError,
     UnreachableError,
 )
-from maestro.events import StageRestarted, StageTokens, WorkflowChanged
+from maestro.events import StageChanged, StageRestarted, StageTokens, WorkflowChanged
 from maestro.plan import Plan, PlanSource, Provenance, SolveStatus
 from maestro.reasons import Reason
-from maestro.status import WorkflowState
-
-
-class Caller:
-    """Drives either client in the same words; the blocking one in a thread, so that the server's loop goes on."""
-
-    def __init__(self, kind, address, **options):
-        self._client = kind(address, **options)
-
-    async def call(self, name, *args, **kwargs):
-        result = getattr(self._client, name)
-        if inspect.iscoroutinefunction(result):
-            return await result(*args, **kwargs)
-        if inspect.isasyncgenfunction(result):
-            return [item async for item in result(*args, **kwargs)]
-        return await asyncio.to_thread(self._call_blocking, result, args, kwargs)
-
-    @staticmethod
-    def _call_blocking(method, args, kwargs):
-        result = method(*args, **kwargs)
-        return list(result) if inspect.isgenerator(result) else result
-
-    async def close(self):
-        closed = self._client.close()
-        if closed is not None:
-            await closed
+from maestro.status import StageState, StageStatus, WorkflowState
 
 
 @pytest.fixture
@@ -92,10 +68,12 @@ async def test_that_a_refusal_keeps_field_and_remedy(caller, service):
 EVENTS = [
     WorkflowChanged(1, 1.0, status(stages=())),
     StageTokens(1.5, "a", "t1", 0, "He"),
-    StageRestarted(2, 2.0, "a", "t1", Reason.ENGINE_DIED),
+    StageRestarted(0, 2.0, "a", "t1", Reason.ENGINE_DIED),
+    StageChanged(2, 2.0, StageStatus("a", StageState.WAITING, attempts=1)),
     StageTokens(2.5, "a", "t2", 0, "Hello"),
     WorkflowChanged(3, 3.0, status(state=WorkflowState.SUCCEEDED, stages=())),
 ]
+TRANSITIONS = [event for event in EVENTS if isinstance(event, StageChanged | WorkflowChanged)]
 
 
 async def test_that_a_watch_yields_typed_events_until_the_end(caller, service):
@@ -106,14 +84,14 @@ async def test_that_a_watch_yields_typed_events_until_the_end(caller, service):
 
 @pytest.mark.parametrize("how", [grpc.StatusCode.UNAVAILABLE, OverloadedError("too slow")], ids=["broken", "too slow"])
 async def test_that_a_broken_watch_resumes_after_the_last_transition_it_saw(caller, service, how):
-    service.events = [event for event in EVENTS if not isinstance(event, StageTokens)]
+    service.events = TRANSITIONS
     service.breaks = [(1, how), (0, how), (1, how)]
     assert await caller.call("watch", "w1") == service.events
     assert service.watched_from == [0, 1, 1, 2]
 
 
 async def test_that_a_watch_can_start_after_a_sequence_number(caller, service):
-    service.events = [event for event in EVENTS if not isinstance(event, StageTokens)]
+    service.events = TRANSITIONS
     assert await caller.call("watch", "w1", after_sequence=2) == service.events[-1:]
 
 
@@ -231,3 +209,70 @@ def test_that_everything_promised_is_there():
     assert all(getattr(maestro, name) for name in maestro.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Clint'"):
         maestro.Clint  # noqa: B018 - reading the attribute is the test
+
+
+@pytest.mark.parametrize(
+    ("field", "call", "arguments", "options"),
+    [
+        ("workflow", "submit", (42,), {}),
+        ("workflow", "submit", ({"app": "a", "stages": []},), {}),
+        ("workflow", "submit", (nx.Graph(),), {}),
+        ("stages[0]", "submit", (workflow(llm("a", content="\ud800")),), {}),
+        ("after_sequence", "watch", ("w1",), {"after_sequence": -1}),
+        ("after_sequence", "watch", ("w1",), {"after_sequence": 2**64}),
+        ("after_sequence", "watch", ("w1",), {"after_sequence": "1"}),
+        ("patience_s", "watch", ("w1",), {"patience_s": math.nan}),
+        ("timeout_s", "watch", ("w1",), {"timeout_s": -1}),
+        ("timeout_s", "result", ("w1",), {"timeout_s": "soon"}),
+        ("workflow_id", "watch", (5,), {}),
+        ("workflow_id", "result", (None,), {}),
+        ("workflow_id", "get", (5,), {}),
+        ("workflow_id", "get", ("\ud800",), {}),
+        ("workflow_id", "cancel", (b"w1",), {}),
+        ("tenant", "list", (), {"tenant": 5}),
+        ("state", "list", (), {"state": "dead"}),
+        ("stage_id", "complete_stage", ("w1", 5), {"output": "x"}),
+        ("output", "complete_stage", ("w1", "t"), {"output": {}}),
+        ("error", "complete_stage", ("w1", "t"), {"error": "\ud800"}),
+    ],
+)
+async def test_that_what_cannot_be_sent_is_refused_by_name(caller, field, call, arguments, options):
+    with pytest.raises(InvalidInputError) as caught:
+        await caller.call(call, *arguments, **options)
+    assert caught.value.field == field
+    if field != "stages[0]":
+        assert caught.value.value is not None or arguments == (None,)
+        assert caught.value.remedy
+
+
+@pytest.mark.parametrize("kind", [maestro.Client, maestro.AsyncClient], ids=["blocking", "asyncio"])
+@pytest.mark.parametrize("address", ["", " ", None, 50050])
+async def test_that_an_address_is_needed(kind, address):
+    with pytest.raises(InvalidInputError, match=r"address: .*; ") as caught:
+        kind(address)
+    assert caught.value.value == address
+    with pytest.raises(InvalidInputError, match="timeout_s"):
+        kind(timeout_s=-1)
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [("get", ("w1",)), ("submit", (workflow(llm("a")),)), ("watch", ("w1",)), ("list", ()), ("plan", ())],
+)
+async def test_that_a_closed_client_says_so(caller, call, arguments):
+    await caller.close()
+    await caller.close()
+    with pytest.raises(InvalidInputError, match=r"client: is closed .*; open another"):
+        await caller.call(call, *arguments)
+
+
+async def test_that_a_watch_ends_when_its_time_is_over(caller, service):
+    service.breaks = [(0, grpc.StatusCode.UNAVAILABLE)] * 100
+    with pytest.raises(DeadlineExceededError):
+        await caller.call("watch", "w1", timeout_s=0.3)
+
+
+async def test_that_the_longest_time_limits_are_none(caller, service):
+    service.events = TRANSITIONS
+    for timeout_s in (math.inf, 1e300):
+        assert await caller.call("watch", "w1", timeout_s=timeout_s, patience_s=math.inf) == TRANSITIONS

@@ -93,7 +93,7 @@ STATUS = WorkflowStatus("w", "t", "a", "s", WorkflowState.ACTIVE, 1.0, 2.0)
 EVENTS = [
     WorkflowChanged(1, 5.0, STATUS),
     StageChanged(2, 5.5, StageStatus("s", StageState.RUNNING)),
-    StageRestarted(3, 6.0, "s", "attempt", Reason.ENGINE_DIED),
+    StageRestarted(0, 6.0, "s", "attempt", Reason.ENGINE_DIED),
     StageTokens(7.0, "s", "attempt", 12, "héllo"),
 ]
 

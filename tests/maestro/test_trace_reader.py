@@ -107,7 +107,7 @@ def test_parents_that_come_round_to_their_child_are_refused(tmp_path: Path) -> N
     [
         (b"{", "is not JSON"),
         (b"[1]", "must be a JSON object"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"\xff\xfe", r"t\.jsonl:1: is not UTF-8 text"),
     ],
 )
 def test_a_line_that_is_no_call_is_named(tmp_path: Path, content: bytes, problem: str) -> None:

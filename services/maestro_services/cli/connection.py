@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_SERVER = "127.0.0.1:50050"
+from maestro.address import DEFAULT_SCHEDULER_ADDRESS
+
+DEFAULT_SERVER = DEFAULT_SCHEDULER_ADDRESS
 
 ServerOption = Annotated[
     str, typer.Option("--server", envvar="MAESTRO_SERVER", metavar="HOST:PORT", help="The scheduler's address.")

@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,16 +48,34 @@ class RunningUp:
 
     async def stop(self) -> Remains:
         """Stop it and say what is left of everything that it ever started and that still ran."""
+        family: list[psutil.Process] = []
         with suppress(psutil.NoSuchProcess):
             family = psutil.Process(self._process.pid).children(recursive=True)
-            await _terminate(self._process)
-            left = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-            processes = tuple(" ".join(process.cmdline()) for process in left)
-            return Remains(processes, self._addresses_in_use())
-        return Remains((), self._addresses_in_use())
+        await _terminate(self._process)
+        return Remains(still_running(family), self._addresses_in_use())
 
     def _addresses_in_use(self) -> tuple[str, ...]:
-        return tuple(address for address in (self.scheduler, *self.nodes.values()) if _is_listened_on(address))
+        return tuple(address for address in (self.scheduler, *self.nodes.values()) if is_listened_on(address))
+
+
+def still_running(processes: Iterable[psutil.Process]) -> tuple[str, ...]:
+    """Return the command lines of those that run; one may end at any moment, also while it is asked."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+    return tuple(found)
+
+
+def is_listened_on(address: str) -> bool:
+    """Tell whether somebody accepts connections on ``host:port``; an IPv6 host stands in brackets."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 @asynccontextmanager
@@ -103,10 +121,3 @@ async def _terminate(process: Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-def _is_listened_on(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((host, int(port))) == 0

@@ -107,8 +107,12 @@ def predict(
     trace: Annotated[Path, typer.Option("--trace", help="JSON lines, plain or .gz, one LLM call each.")],
     artefact: ArtefactOption = None,
     online: OnlineOption = False,
+    _as_json: JsonOption = False,
 ) -> None:
-    """Print a JSON line per call, in the file's order, forecast from what was known before that call."""
+    """Print a JSON line per call, in the file's order, forecast from what was known before that call.
+
+    With --json errors are JSON, too.
+    """
     from maestro.trace import read_trace
     from maestro_solver.predictor.evaluation.replay import replayed
 

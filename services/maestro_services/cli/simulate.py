@@ -44,8 +44,10 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
     from rich.progress import Progress
 
     from maestro.errors import InvalidInputError
+    from maestro_services.simulation.policies import policy_named
     from maestro_services.simulation.sweep import sweep
 
+    policy_named(policy)  # what is wrong is said before minutes of looking for the rate
     if load is not None and rate is not None:
         raise InvalidInputError("load", "and rate are both given", remedy="give one of them")
     experiment = _experiment(

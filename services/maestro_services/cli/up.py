@@ -42,15 +42,16 @@ def up(
 async def _run(scenario: Scenario, scenario_file: Path, as_json: bool, stop: asyncio.Event) -> None:
     """Keep scheduler and nodes alive until ``stop``; say when all nodes have registered."""
     nodes = [node for node in scenario.nodes.values() if _is_local(node.listen)]
-    for address in (scenario.scheduler.listen, *(node.listen for node in nodes)):
-        _ensure_free(address)
-    log_folder = scenario.engine.log_dir
-    log_folder.mkdir(parents=True, exist_ok=True)
+    _ensure_free("scheduler.listen", scenario.scheduler.listen)
+    for node in nodes:
+        _ensure_free(f"{node.name}.listen", node.listen)
+    children = _children(scenario_file, nodes, scenario.engine.log_dir)
+    _ensure_writable(scenario.engine.log_dir, children)
     _announce("starting", scenario, nodes, as_json)
     readiness = asyncio.create_task(_announce_readiness(scenario, nodes, as_json))
     try:
         await supervise(
-            _children(scenario_file, nodes, log_folder),
+            children,
             stop,
             policy=_POLICY,
             stop_timeout_s=scenario.engine.stop_timeout_s + _STOP_SLACK_S,
@@ -119,14 +120,29 @@ def _is_local(address: str) -> bool:
     return True
 
 
-def _ensure_free(address: str) -> None:
-    """Raise InvalidInputError where something listens on ``host:port`` already."""
+def _ensure_writable(log_folder: Path, children: list[ChildSpec]) -> None:
+    """Make the folder and every log in it; raises InvalidInputError where that cannot be done."""
+    try:
+        log_folder.mkdir(parents=True, exist_ok=True)
+        for child in children:
+            child.log_file.open("ab").close()
+    except OSError as error:
+        raise InvalidInputError(
+            "engine.log_dir",
+            f"cannot be written: {error.strerror} ({error.filename})",
+            value=str(log_folder),
+            remedy="name a folder that this user may write",
+        ) from error
+
+
+def _ensure_free(key: str, address: str) -> None:
+    """Raise InvalidInputError for the scenario's ``key`` where something listens on ``host:port`` already."""
     host, _, port = address.rpartition(":")
     try:
         _bind(host, int(port))
     except OSError as error:
         raise InvalidInputError(
-            "listen", f"cannot be bound: {error.strerror}", value=address, remedy="stop what uses it, or choose another"
+            key, f"cannot be bound: {error.strerror}", value=address, remedy="stop what uses it, or choose another"
         ) from error
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from maestro.errors import ConflictError, InvalidInputError, MaestroError
-from maestro_services.models.source import ModelSource, open_source, sha256_of
+from maestro_services.models.source import ModelSource, ensure_exists, open_source, sha256_of
 
 PROVENANCE_FILE = "maestro_provenance.json"
 _CONVERTER = Path(__file__).with_name("convert.py")
@@ -48,6 +48,7 @@ def import_model(
     Raises ConflictError where ``destination`` exists and ``replace`` is false, NotFoundError and InvalidInputError for
     a source that is no model, ImportFailedError where the converter crashed.
     """
+    ensure_exists(source)
     if destination.exists() and not replace:
         raise ConflictError(f"destination: {destination} exists; choose another folder, or replace it with --force")
     _ensure_runnable(interpreter)

@@ -37,13 +37,18 @@ def open_source(path: Path, scratch: Path) -> ModelSource:
 
     Raises NotFoundError where there is nothing at ``path`` and InvalidInputError where it is not a model.
     """
-    if not path.exists():
-        raise NotFoundError(f"there is no file or folder {path}")
+    ensure_exists(path)
     if path.is_dir():
         return _open_folder(path)
     if zipfile.is_zipfile(path):
         return _open_archive(path, scratch)
     return _open_gguf(path, origin=path)
+
+
+def ensure_exists(path: Path) -> None:
+    """Raise NotFoundError where there is nothing at ``path``."""
+    if not path.exists():
+        raise NotFoundError(f"there is no file or folder {path}")
 
 
 def sha256_of(path: Path) -> str:

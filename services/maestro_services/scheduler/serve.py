@@ -9,9 +9,10 @@ import sys
 
 import grpc
 import orjson
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from maestro.errors import InvalidInputError
 from maestro.v1 import fleet_pb2, fleet_pb2_grpc, scheduler_pb2, scheduler_pb2_grpc
 from maestro.wire_errors import MAX_MESSAGE_BYTES
 from maestro_services.scheduler.client_server import SchedulerServicer
@@ -24,13 +25,18 @@ from maestro_services.scheduler.node_connections import NodeConnections
 from maestro_services.scheduler.planning import PlannerHost
 from maestro_services.scheduler.recovery import recovered_predictor, recovered_workflow, whole_status
 from maestro_services.scheduler.settings import SchedulerSettings
-from maestro_services.scheduler.store import Store
+from maestro_services.scheduler.startup import bound_port, opened_store
 from maestro_services.scheduler.submission import Submissions
 from maestro_services.scheduler.views import Views
 
 STOP_GRACE_S = 2.0
 LOCK_HANDOVER_S = 0.0005
 LEAST_PING_INTERVAL_MS = 10_000  # a watcher of a quiet workflow keeps its connection alive
+SERVICE_NAMES = (
+    scheduler_pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name,
+    fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name,
+)
+HEALTHY_NAMES = ("", *SERVICE_NAMES)  # the empty name stands for the process
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +51,7 @@ class Scheduler:
         self._event_loop = asyncio.get_running_loop()
         self._broken: BaseException | None = None
         self._listening: asyncio.Future[str] = self._event_loop.create_future()
-        self._store = Store(
-            settings.store,
-            synchronous=settings.store_synchronous,
-            failed=self._give_up,
-            turns=self._event_loop,
-        )
+        self._store = opened_store(settings, self._give_up, self._event_loop)
         self._views = Views(settings.watcher_buffer)
         predictor = recovered_predictor(self._store, settings.predictor)
         core = SchedulerCore(
@@ -63,21 +64,22 @@ class Scheduler:
         self._nodes = NodeConnections(self.loop.post, settings.core.lease_ttl_s)
         self._dispatcher = Dispatcher(core.epoch, self._nodes, self.loop.post, self._views, self._give_up)
         self.planner = PlannerHost(settings.planner, self.loop.post)
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
         self._server = self._build_server()
 
     async def run(self) -> None:
         """Serves until ``stop`` is set. Raises what broke the store, if that was the reason."""
+        bound = self._take_address()
         _favour_short_waits()
         self.planner.start()
         self._recover(self.loop.core)
-        bound = self._server.add_insecure_port(self._settings.listen)
         await self._server.start()
         self.loop.start()
         address = f"{self._settings.listen.rpartition(':')[0]}:{bound}"
         log.info("scheduler epoch %s listens on %s", self.loop.core.epoch, address)
         self._listening.set_result(address)
         try:
-            await self._stop.wait()
+            await self._stay_healthy()
         finally:
             await self._server.stop(STOP_GRACE_S)
             self.loop.close()
@@ -87,6 +89,23 @@ class Scheduler:
             self._store.close()
         if self._broken is not None:
             raise self._broken
+
+    def _take_address(self) -> int:
+        """Binds the address and returns its port; lets go of the store where the address cannot be had."""
+        try:
+            return bound_port(self._server, self._settings.listen)
+        except InvalidInputError:
+            self._store.close()
+            raise
+
+    async def _stay_healthy(self) -> None:
+        """Tells who checks the health that every service works, and, once ``stop`` is set, that none does."""
+        for name in HEALTHY_NAMES:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        try:
+            await self._stop.wait()
+        finally:
+            await self._health.enter_graceful_shutdown()
 
     async def wait_listening(self) -> str:
         """The bound host:port, once calls are answered."""
@@ -133,15 +152,8 @@ class Scheduler:
             FleetServicer(self.loop, settings.core.lease_ttl_s, self._nodes),
             server,
         )
-        checks = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
-        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-        names = (
-            scheduler_pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name,
-            fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name,
-            health.SERVICE_NAME,
-            reflection.SERVICE_NAME,
-        )
-        reflection.enable_server_reflection(names, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         return server
 
     def _plans(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -168,6 +180,7 @@ def _favour_short_waits() -> None:
 async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:
     """Runs a scheduler until ``stop`` is set.
 
-    Raises ConflictError where the store is in use, and what broke the store where that ended the scheduler.
+    Raises InvalidInputError where the scenario's address or store cannot be used, ConflictError where the store is in
+    use, and what broke the store where that ended the scheduler.
     """
     await Scheduler(settings, stop).run()

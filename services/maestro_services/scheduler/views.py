@@ -7,11 +7,13 @@ events are the exception: they are ephemeral by contract.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from maestro.codec import workflow_status_to_proto
+from maestro.codec.scalars import instant_to_proto
 from maestro.status import WorkflowStatus
 from maestro.v1 import scheduler_pb2, workflow_pb2
 from maestro_services.scheduler.core.outcome import StageChanged, Transition, WorkflowAccepted, WorkflowEnded
@@ -50,9 +52,10 @@ class Watcher:
 class Views:
     """Durable views of active and recently ended workflows."""
 
-    def __init__(self, watcher_buffer: int) -> None:
-        """``watcher_buffer`` bounds each watcher's events not yet sent."""
+    def __init__(self, watcher_buffer: int, wall_time: Callable[[], float] = time.time) -> None:
+        """``watcher_buffer`` bounds each watcher's events not yet sent; ``wall_time`` dates tokens, epoch seconds."""
         self._buffer = watcher_buffer
+        self._wall_time = wall_time
         self._accepted: dict[str, WorkflowStatus] = {}
         self._active: dict[str, workflow_pb2.WorkflowStatus] = {}
         self._positions: dict[str, dict[str, int]] = {}
@@ -83,7 +86,8 @@ class Views:
         wanting = [w for w in self._watchers.get(workflow_id, ()) if w.tokens]
         if wanting:
             event = WatchEvent(
-                tokens=scheduler_pb2.StageTokens(stage_id=stage_id, attempt_id=attempt_id, offset=offset, text=text)
+                at=instant_to_proto(self._wall_time()),
+                tokens=scheduler_pb2.StageTokens(stage_id=stage_id, attempt_id=attempt_id, offset=offset, text=text),
             )
             for watcher in wanting:
                 watcher.offer(event)

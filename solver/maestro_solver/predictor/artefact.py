@@ -130,7 +130,7 @@ def _description(path: Path) -> Mapping[str, Any]:
     try:
         description = json.loads(_read(path))
     except ValueError as error:
-        raise _invalid(path, "content", f"is not JSON: truncated or altered ({error})", None) from error
+        raise _invalid(path, "content", "is not JSON: truncated or altered", None) from error
     if not isinstance(description, dict):
         raise _invalid(path, "content", "must be a JSON object", description)
     return description

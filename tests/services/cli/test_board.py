@@ -78,7 +78,7 @@ def test_a_finished_stage_shows_actual_beside_predicted(board: Board) -> None:
 def test_a_restart_voids_what_was_streamed(board: Board) -> None:
     """Tests that pieces of a lost attempt are not counted."""
     board.apply("w1", StageTokens(101.0, "draft", "a1", 0, "x"))
-    board.apply("w1", StageRestarted(4, 102.0, "draft", "a1", Reason.ENGINE_DIED))
+    board.apply("w1", StageRestarted(0, 102.0, "draft", "a1", Reason.ENGINE_DIED))
     assert [row.streamed_pieces for row in board.rows("w1")] == [0]
 
 
@@ -112,7 +112,7 @@ def test_lines_name_workflow_stage_and_reason(board: Board) -> None:
     """Tests what is printed where there is no terminal."""
     assert event_line(board, "w1", StageChanged(2, 100.0, WAITING)) == "first/draft [writer]: waiting: kv"
     assert "64 tokens (predicted p50/p95 50/120)" in event_line(board, "w1", StageChanged(3, 103.5, DONE))
-    assert "engine_died" in event_line(board, "w1", StageRestarted(4, 102.0, "draft", "a1", Reason.ENGINE_DIED))
+    assert "engine_died" in event_line(board, "w1", StageRestarted(0, 102.0, "draft", "a1", Reason.ENGINE_DIED))
     assert event_line(board, "w1", StageTokens(101.0, "draft", "a1", 0, "x")) == ""
 
 

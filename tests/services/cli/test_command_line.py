@@ -25,7 +25,6 @@ from maestro_services.cli.exit_codes import ExitCode, exit_code
 from maestro_services.cli.main import app
 
 LAPTOP = REPOSITORY / "scenarios" / "laptop.yaml"
-CHAIN = REPOSITORY / "scenarios" / "workflows" / "chain.yaml"
 
 
 def run(*arguments: object) -> Result:
@@ -82,6 +81,13 @@ def test_an_error_is_json_where_json_was_asked_for() -> None:
     assert error["remedy"]
 
 
+def test_a_missing_model_is_named_before_the_interpreter_is_looked_at(tmp_path: Path) -> None:
+    """Tests that whoever mistypes the source is not sent to install an interpreter."""
+    result = run("model", "import", tmp_path / "nope", tmp_path / "dest", "--python", tmp_path / "python")
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert f"there is no file or folder {tmp_path / 'nope'}" in result.stderr
+
+
 def test_an_unknown_option_is_invalid_input() -> None:
     """Tests that usage errors have the code of invalid input."""
     assert run("submit", "--no-such-option").exit_code == ExitCode.INVALID_INPUT
@@ -98,48 +104,6 @@ def test_a_scheduler_that_is_not_there_is_unreachable(command: tuple[str, ...]) 
     assert "maestro up" in result.stderr
 
 
-@pytest.mark.parametrize("file", [LAPTOP, CHAIN])
-def test_shipped_files_are_valid(file: Path) -> None:
-    """Tests that check tells scenarios and workflows apart."""
-    result = run("check", file)
-    assert result.exit_code == ExitCode.SUCCESS
-    assert "a valid" in result.stdout
-
-
-def test_check_lists_every_problem_with_its_line(tmp_path: Path) -> None:
-    """Tests that one run shows all there is to mend."""
-    broken = LAPTOP.read_text().replace("version: 1 ", "version: 7 ").replace("horizon: 5 min", "horizon: never")
-    (tmp_path / "broken.yaml").write_text(broken)
-    result = run("check", tmp_path / "broken.yaml", "--json")
-    problems = json.loads(result.stdout)["problems"]
-    assert result.exit_code == ExitCode.INVALID_INPUT
-    assert len(problems) == 2
-    for problem, key in zip(problems, ("version", "horizon"), strict=True):
-        line = next(number for number, text in enumerate(broken.splitlines(), 1) if text.strip().startswith(key))
-        assert f"broken.yaml:{line}" in problem["field"]
-
-
-def test_check_holds_a_workflow_against_a_scenario(tmp_path: Path) -> None:
-    """Tests that names a workflow uses are looked up where a scenario is given, and only there."""
-    (tmp_path / "flow.yaml").write_text(CHAIN.read_text().replace("smollm2-critic", "no-such-model"))
-    assert run("check", tmp_path / "flow.yaml").exit_code == ExitCode.SUCCESS
-    result = run("check", tmp_path / "flow.yaml", "--scenario", LAPTOP)
-    assert result.exit_code == ExitCode.INVALID_INPUT
-    assert "no-such-model" in result.stdout
-
-
-def test_check_prints_the_cycle_of_a_cyclic_workflow(tmp_path: Path) -> None:
-    """Tests that graph errors are found before anything is submitted."""
-    (tmp_path / "flow.yaml").write_text(
-        "app: loop\nstages:\n"
-        "  - {id: a, role: r, models: m, prompt: hello, max_tokens: 5, after: b}\n"
-        "  - {id: b, role: r, models: m, prompt: hello, max_tokens: 5, after: a}\n"
-    )
-    result = run("check", tmp_path / "flow.yaml")
-    assert result.exit_code == ExitCode.INVALID_INPUT
-    assert "cycle" in result.stdout
-
-
 @pytest.mark.parametrize(("name", "file"), [("scenario", "scenario"), ("workflow", "workflows/workflow")])
 def test_the_shipped_schemas_are_what_the_command_prints(name: str, file: str) -> None:
     """Tests that editors complete what this version reads."""
@@ -153,9 +117,28 @@ def test_a_generated_snapshot_can_be_planned(tmp_path: Path) -> None:
     snapshot = run("snapshot", "generate", *arguments).stdout
     assert snapshot == run("snapshot", "generate", *arguments).stdout
     (tmp_path / "snapshot.json").write_text(snapshot)
-    plan = json.loads(run("plan", tmp_path / "snapshot.json", "--limit", 2, "--json").stdout)
-    assert len(plan["assignments"]) + len(plan["deferred"]) == 6
-    assert plan["provenance"]["source"] in {"cp_sat", "portfolio"}
+    report = json.loads(run("plan", tmp_path / "snapshot.json", "--limit", 2, "--json").stdout)
+    assert sum(report["stages"].values()) == 6
+    assert report["plan"]["provenance"]["source"] == report["source"]
+
+
+@pytest.mark.parametrize("policy", ["planner", "portfolio", "edf", "wspt+patient"])
+def test_a_plan_is_reported_with_all_that_is_known_of_it(policy: str, tmp_path: Path) -> None:
+    """Tests the figures on standard output and the plan in the file, under each kind of policy."""
+    snapshot, out = tmp_path / "snapshot.json", tmp_path / "plan.json"
+    snapshot.write_text(run("snapshot", "generate", "--family", "contended-2", "--stages", 12).stdout)
+    told = run("plan", snapshot, "--policy", policy, "--limit", 1, "--out", out, "--json")
+    report, plan = json.loads(told.stdout), json.loads(out.read_text())
+    assert report["policy"] == policy
+    assert (report["checked"], report["violations"]) == (True, [])
+    assert report["objective"] == pytest.approx(sum(report["terms"].values()))
+    assert 0 < report["bound"] <= report["objective"] + 1e-6
+    assert report["gap"] == pytest.approx(1 - report["bound"] / report["objective"], abs=1e-6)
+    assert set(report["seconds"]) == {"build", "solve", "total"}
+    assert {"status", "source", "fallback_reason", "portfolio_objective", "on_time"} <= set(report)
+    assert report["stages"]["planned"] == 12 - len(plan["deferred"])
+    assert report["swaps"] == sum(not row["initial"] for row in plan["residencies"])
+    assert report["plan"] == plan
 
 
 def test_a_plan_is_shown_with_where_it_came_from(tmp_path: Path) -> None:
@@ -206,13 +189,15 @@ def test_a_core_plan_is_shown_to_people(tmp_path: Path) -> None:
 
 
 def test_plan_takes_a_snapshot_or_an_instance_and_not_both(tmp_path: Path) -> None:
-    """Tests that none, both, and options of the other form are refused with the remedy."""
+    """Tests that none, both, and options that cannot be followed are refused with the remedy."""
+    snapshot = tmp_path / "snapshot.json"
+    snapshot.write_text(run("snapshot", "generate", "--family", "small", "--stages", 3).stdout)
     instance = write_core_instance(tmp_path / "instance.json")
     for arguments in (
         (),
         (instance, "--instance", instance),
-        (instance, "--policy", "edf"),
-        (instance, "--out", tmp_path / "plan.json"),
+        (snapshot, "--policy", "unheard-of"),
+        (snapshot, "--out", tmp_path / "nowhere" / "plan.json"),
         ("--instance", instance, "--policy", "unheard-of"),
         ("--instance", instance, "--limit", 0),
         ("--instance", instance, "--limit", 0.2, "--out", tmp_path / "nowhere" / "plan.json"),
@@ -221,11 +206,34 @@ def test_plan_takes_a_snapshot_or_an_instance_and_not_both(tmp_path: Path) -> No
     assert run("plan", "--instance", tmp_path / "missing.json").exit_code != 0
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}'])
-def test_what_is_no_snapshot_is_invalid_input(text: str, tmp_path: Path) -> None:
-    """Tests that broken JSON and wrong JSON are both refused."""
-    (tmp_path / "snapshot.json").write_text(text)
-    assert run("plan", tmp_path / "snapshot.json").exit_code == ExitCode.INVALID_INPUT
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[]", b'{"version": 1}', b'{"version": "\xff\xfe"}', b"\x00\xff" * 50, b"[" * 200_000],
+    ids=["cut", "list", "other", "latin", "binary", "deep"],
+)
+@pytest.mark.parametrize("option", [(), ("--instance",)])
+def test_what_is_no_snapshot_is_invalid_input(option: tuple[str, ...], content: bytes, tmp_path: Path) -> None:
+    """Tests that broken JSON, wrong JSON and what is no text are refused in one line."""
+    (tmp_path / "snapshot.json").write_bytes(content)
+    result = run("plan", *option, tmp_path / "snapshot.json")
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert result.stderr.startswith("maestro: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_folder_is_no_snapshot(tmp_path: Path) -> None:
+    """Tests that the path is named, and that it exists is not denied."""
+    result = run("plan", tmp_path)
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert f"{tmp_path}: cannot be read: Is a directory" in result.stderr
+
+
+@pytest.mark.parametrize("limit", ["inf", "nan", "1e300", "0", "-1"])
+def test_a_limit_that_bounds_nothing_is_refused(limit: str, tmp_path: Path) -> None:
+    """Tests that --limit is a number of seconds somebody would wait."""
+    result = run("plan", tmp_path / "any.json", "--limit", limit)
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert "--limit: must be over 0 and at most 86400 seconds" in result.stderr
 
 
 def test_solve_says_why_a_budget_is_infeasible_and_what_would_do() -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from cli_scenario import REPOSITORY, write_scenario
 
 from maestro.errors import InvalidInputError
 from maestro.snapshot import ReplicaPhase
 from maestro.validation import WorkflowLimits, validate
+from maestro_services.cli.demo_process import is_listened_on, still_running
 from maestro_services.cli.demo_summary import LoadCounter
 from maestro_services.cli.demo_workflows import demo_workflows
 from maestro_services.cli.fleet_client import AcceleratorView, NodeView, ReplicaView
@@ -51,6 +54,34 @@ def test_a_swap_is_a_load_after_the_first_on_an_accelerator() -> None:
     for model, generation in (("a", 1), ("a", 1), ("b", 2), ("a", 3)):
         counter.observe([node_with(model, generation)])
     assert (counter.loads, counter.swaps) == (3, 2)
+
+
+class EndsWhileAsked(psutil.Process):
+    """A process that was there when it was looked for, and is gone when its command line is read."""
+
+    def cmdline(self) -> list[str]:
+        raise psutil.NoSuchProcess(self.pid)
+
+
+def test_a_process_that_ends_meanwhile_hides_no_other() -> None:
+    """Tests that what is left is told though a sibling ends in the middle of the question."""
+    (left,) = still_running([EndsWhileAsked(), psutil.Process()])
+    assert left == " ".join(psutil.Process().cmdline())
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_an_address_that_is_listened_on_is_noticed(family: socket.AddressFamily, host: str) -> None:
+    """Tests both kinds of addresses, before and after."""
+    with socket.socket(family) as server:
+        try:
+            server.bind((host, 0))
+        except OSError:
+            pytest.skip(f"this machine has no {host}")
+        server.listen()
+        shown = f"[{host}]" if ":" in host else host
+        address = f"{shown}:{server.getsockname()[1]}"
+        assert is_listened_on(address)
+    assert not is_listened_on(address)
 
 
 def test_the_demo_runs_from_start_to_a_clean_stop(tmp_path: Path) -> None:

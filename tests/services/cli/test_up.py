@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -123,6 +124,32 @@ def test_an_address_in_use_is_refused_at_once(up: Up, scenario: Path) -> None:
     assert second.returncode == 2
     assert up.server in second.stderr
     assert up.call("status").returncode == 0
+
+
+def test_a_scheduler_of_its_own_on_an_address_in_use_is_refused(up: Up, scenario: Path, tmp_path: Path) -> None:
+    """Tests that `serve` says in one line which key to change, and with the status that `up` takes for final."""
+    text = scenario.read_text().replace(f"{scenario.parent}/state", str(tmp_path / "state"))
+    (tmp_path / "scenario.yaml").write_text(text)
+    second = subprocess.run(
+        [*MAESTRO, "serve", str(tmp_path / "scenario.yaml")], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert second.returncode == 2
+    assert f"maestro: scheduler.listen: cannot be bound (got '{up.server}')" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+@pytest.mark.parametrize("log_dir", ["file", "file/logs"])
+def test_logs_that_cannot_be_written_are_refused_at_once(log_dir: str, tmp_path: Path) -> None:
+    """Tests that the key is named before any process is started."""
+    scenario = write_scenario(tmp_path)
+    (tmp_path / "file").write_text("")
+    text, count = re.subn(r"log_dir: \S+", f"log_dir: {tmp_path / log_dir}", scenario.read_text())
+    assert count == 1
+    scenario.write_text(text)
+    done = subprocess.run([*MAESTRO, "up", str(scenario)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "maestro: engine.log_dir: cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_killed_scheduler_is_started_again_and_no_node_with_it(up: Up) -> None:
