@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maestro.errors import InvalidInputError
+from maestro_services.cli.json_files import write_json
 from maestro_services.cli.output import emit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from maestro_solver.core_instance.answering import Answer
     from maestro_solver.core_instance.problem import Terms
@@ -34,7 +33,7 @@ def plan_core_instance(values: object, policy: str, config: InstanceConfig, out:
     warm()
     found = answer(document, policy, config, time.monotonic)
     if out is not None:
-        _write(out, found.document)
+        write_json(out, found.document)
     report = _report(found, policy, len(document.workflows))
     emit(report, as_json=as_json, view=_view(report))
     _let_searches_end()
@@ -45,13 +44,6 @@ def _let_searches_end() -> None:
     for thread in threading.enumerate():
         if thread.daemon and thread is not threading.current_thread():
             thread.join(_LONGEST_END_S)
-
-
-def _write(path: Path, plan: Mapping[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(plan, separators=(",", ":")))
-    except OSError as error:
-        raise InvalidInputError("--out", f"cannot be written: {error.strerror}", value=str(path)) from error
 
 
 def _report(found: Answer, policy: str, workflows: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 from maestro_services.cli import model, predictor, trace
 from maestro_services.cli.check import check
 from maestro_services.cli.demo import demo
+from maestro_services.cli.explain import explain
 from maestro_services.cli.group import MaestroGroup
 from maestro_services.cli.node import node
 from maestro_services.cli.operations import drain, status
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 
 OPERATING = (up, serve, node, submit, watch, status, cancel, complete, drain)
-PREPARING = (check, schema, plan, solve, simulate, demo)
+PREPARING = (check, schema, plan, explain, solve, simulate, demo)
 for command in (*OPERATING, *PREPARING):
     app.command()(command)
 app.add_typer(snapshot_app, name="snapshot")

@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from maestro.errors import MaestroError
+from maestro_solver.core_instance.bounds.energy import QUICK, THOROUGH
+from maestro_solver.core_instance.bounds.lower_bound import critical_path_bound, lower_bound
 from maestro_solver.core_instance.check import Violation, violations
-from maestro_solver.core_instance.decoder import least_cost
 from maestro_solver.core_instance.document import InstanceDocument, plan_document
+from maestro_solver.core_instance.exact.proof import PROVEN
 from maestro_solver.core_instance.grid import problem_from_document
 from maestro_solver.core_instance.planning import plan_instance
 from maestro_solver.core_instance.portfolio import Portfolio, run_portfolio, run_rule
 from maestro_solver.core_instance.problem import CoreProblem, cost
-from maestro_solver.core_instance.result import InstanceConfig, InstanceResult
-from maestro_solver.core_instance.shop import shop_of
+from maestro_solver.core_instance.result import InstanceConfig, InstanceResult, PlanStatus
 
 PLANNER: Final = "planner"
 PORTFOLIO: Final = "portfolio"
@@ -29,6 +30,12 @@ FALLBACK_RULE: Final = "llf"
 _CHECK_S: Final = 0.01
 _CHECK_S_PER_STAGE: Final = 30e-6
 """Time set aside for building the plan document and checking it."""
+
+_RELAXATION_S: Final = 0.25
+"""From here on the linear relaxation bounds a rule's plan within the limit; a large instance takes half of it."""
+
+_THOROUGH_S: Final = 2.0
+"""From here on the tighter one does."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +73,32 @@ def answer(document: InstanceDocument, policy: str, config: InstanceConfig, cloc
 def _plan(problem: CoreProblem, policy: str, config: InstanceConfig, clock: Callable[[], float]) -> InstanceResult:
     if policy == PLANNER:
         return plan_instance(problem, config, clock)
+    stop_at_s = clock() + config.limit_s
     if policy == PORTFOLIO:
-        stop_at_s = clock() + config.limit_s
-        return _from_portfolio(problem, run_portfolio(problem, lambda: clock() >= stop_at_s))
-    return _from_portfolio(problem, run_rule(problem, policy))
+        rules_until_s = stop_at_s - min(_RELAXATION_S, config.limit_s / 4)
+        found = run_portfolio(problem, lambda: clock() >= rules_until_s)
+    else:
+        found = run_rule(problem, policy)
+    return _from_portfolio(problem, found, _bound_within(problem, stop_at_s - clock()))
 
 
-def _from_portfolio(problem: CoreProblem, portfolio: Portfolio, reason: str | None = None) -> InstanceResult:
+def _bound_within(problem: CoreProblem, left_s: float) -> float:
+    """The tightest lower bound that there is time for."""
+    if left_s < _RELAXATION_S:
+        return critical_path_bound(problem)
+    return lower_bound(problem, left_s, THOROUGH if left_s >= _THOROUGH_S else QUICK)
+
+
+def _from_portfolio(
+    problem: CoreProblem, portfolio: Portfolio, bound: float, reason: str | None = None
+) -> InstanceResult:
+    terms = cost(problem, portfolio.best.plan)
     return InstanceResult(
         plan=portfolio.best.plan,
-        terms=cost(problem, portfolio.best.plan),
-        bound=least_cost(shop_of(problem)),
+        terms=terms,
+        bound=min(bound, terms.objective),
         source=portfolio.best.rule,
+        status=PlanStatus.OPTIMAL if terms.objective <= bound + PROVEN else PlanStatus.FEASIBLE,
         fallback_reason=reason,
         portfolio=portfolio.objectives,
     )
@@ -91,7 +112,8 @@ def _checked(
     broken = violations(document, plan)
     if not broken:
         return result, plan
-    fallback = _from_portfolio(problem, run_rule(problem, FALLBACK_RULE), f"checker rejected {_told(broken)}")
+    reason = f"checker rejected {_told(broken)}"
+    fallback = _from_portfolio(problem, run_rule(problem, FALLBACK_RULE), critical_path_bound(problem), reason)
     plan = plan_document(problem, fallback.plan)
     if still_broken := violations(document, plan):
         raise MaestroError(f"no plan passes the checker: {_told(still_broken)}")

@@ -137,11 +137,6 @@ def least_completions(shop: Shop, completion: Integers) -> float:
     return cost
 
 
-def least_cost(shop: Shop) -> float:
-    """A lower bound on the objective: every workflow takes its longest path from now, and nothing is loaded."""
-    return least_completions(shop, np.zeros(shop.deadline.size, dtype=np.int64))
-
-
 def plan_of(line: Timeline) -> CorePlan:
     """The plan that a complete timeline holds."""
     rows = [

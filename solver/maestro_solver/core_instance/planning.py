@@ -40,6 +40,9 @@ _KEY_SHARE: Final = 0.9
 _SMALL_KEY_SHARE: Final = 0.3
 """The same where the exact model and large neighbourhoods gain more."""
 
+_BEFORE_PROOF_SHARE: Final = 0.4
+"""When the proof of a small instance begins: the better the incumbent, the less there is to exclude."""
+
 _TINY_SHARE: Final = 0.4
 _POLL_S: Final = 0.02
 _DECODES_AHEAD: Final = 2.0
@@ -105,11 +108,17 @@ class _Run:
             self._together([partial(self._prove, stop_at_s, self._config.workers)], stop_at_s)
         is_small = self._problem.stages <= MOST_STAGES
         self._search_keys(self._share_until(_SMALL_KEY_SHARE if is_small else _KEY_SHARE))
-        parts = [partial(self._search_neighbourhoods, worker) for worker in range(self._config.workers)]
-        if is_small and len(parts) > 1:
-            parts[-1] = partial(self._prove, self._stop_at_s, 1, proving=True)
-        self._together(parts, self._stop_at_s)
+        can_prove = is_small and self._config.workers > 1
+        if can_prove:
+            self._improve(self._config.workers, self._share_until(_BEFORE_PROOF_SHARE))
+        parts = [partial(self._prove, self._stop_at_s, 1, proving=True)] if can_prove else []
+        self._improve(self._config.workers - len(parts), self._stop_at_s, *parts)
         bound.join(max(0.0, self._left_s()))
+
+    def _improve(self, workers: int, stop_at_s: float, *beside: Callable[[], None]) -> None:
+        """Search neighbourhoods with that many workers, beside other parts."""
+        searches = [partial(self._search_neighbourhoods, worker, stop_at_s) for worker in range(workers)]
+        self._together([*searches, *beside], stop_at_s)
 
     def _plan_by_steps(self, decodes: int) -> None:
         """The same, one part after another, each limited by work done."""
@@ -158,11 +167,11 @@ class _Run:
         self._moves = found.moves
         self._incumbent.offer(found.plan, found.objective, KEY_SEARCH)
 
-    def _search_neighbourhoods(self, worker: int) -> None:
+    def _search_neighbourhoods(self, worker: int, stop_at_s: float) -> None:
         seed = self._config.seed * self._config.workers + worker
         search = NeighbourhoodSearch(self._instance, seed, self._clock, self._stopper)
-        while search.has_time(self._stop_at_s) and not self._is_proven():
-            better = search.step(self._incumbent.plan, self._stop_at_s)
+        while search.has_time(stop_at_s) and not self._is_proven():
+            better = search.step(self._incumbent.plan, stop_at_s)
             if better is not None:
                 self._incumbent.offer(better.plan, better.objective, NEIGHBOURHOOD + better.neighbourhood)
 

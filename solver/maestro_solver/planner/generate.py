@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from maestro.errors import InvalidInputError
 from maestro.fleet import GpuBudget, ModelSpec, SpeedCoefficients
@@ -28,11 +28,13 @@ _MIB = 1 << 20
 class Family:
     """What the snapshots of one family have in common.
 
-    ``models`` is how many there are; ``holds`` how many replicas fit one accelerator; ``load_s`` and ``stage_s`` are
-    ranges; ``slack`` is a range of deadlines over critical paths; ``resident`` the share of accelerators with a
-    replica; ``budget`` the share of accelerators that may be used.
+    ``stages`` and ``accelerators`` are the usual size. ``models`` is how many there are; ``holds`` how many replicas
+    fit one accelerator; ``load_s`` and ``stage_s`` are ranges; ``slack`` is a range of deadlines over critical paths;
+    ``resident`` the share of accelerators with a replica; ``budget`` the share of accelerators that may be used.
     """
 
+    stages: int
+    accelerators: int
     models: int
     holds: int
     elastic: bool
@@ -47,28 +49,38 @@ class Family:
     tools: float
 
 
+_CONTENDED = Family(120, 4, 4, 2, True, 4, 3, (5.0, 20.0), (2.0, 20.0), (1.0, 3.0), 0.7, 0.75, 2, 0.1)
+
 FAMILIES: Mapping[str, Family] = {
-    "small": Family(2, 2, True, 8, 4, (5.0, 15.0), (2.0, 10.0), (1.5, 6.0), 1.0, 1.0, 1, 0.1),
-    "contended": Family(4, 2, True, 4, 3, (5.0, 20.0), (2.0, 20.0), (1.0, 3.0), 0.7, 0.75, 2, 0.1),
-    "large": Family(8, 3, True, 16, 8, (5.0, 30.0), (2.0, 20.0), (1.5, 5.0), 0.8, 1.0, 2, 0.1),
-    "two_models_one_slot": Family(2, 1, False, 4, 4, (40.0, 40.0), (2.0, 10.0), (2.0, 8.0), 0.5, 1.0, 2, 0.0),
-    "pools": Family(3, 2, False, 6, 3, (10.0, 30.0), (2.0, 15.0), (1.5, 4.0), 0.8, 1.0, 1, 0.2),
+    "small": Family(80, 4, 2, 2, True, 8, 4, (5.0, 15.0), (2.0, 10.0), (1.5, 6.0), 1.0, 1.0, 1, 0.1),
+    "contended": _CONTENDED,
+    "contended-1": replace(_CONTENDED, slack=(1.2, 4.0), budget=1.0),
+    "contended-2": replace(_CONTENDED, slack=(1.2, 4.0), budget=1.0, stages=190),
+    "contended-3": replace(_CONTENDED, slack=(1.2, 4.0), budget=1.0, stages=280),
+    "large": Family(1500, 20, 8, 3, True, 16, 8, (5.0, 30.0), (2.0, 20.0), (1.5, 5.0), 0.8, 1.0, 2, 0.1),
+    "two_models_one_slot": Family(20, 2, 2, 1, False, 4, 4, (40.0, 40.0), (2.0, 10.0), (2.0, 8.0), 0.5, 1.0, 2, 0.0),
+    "pools": Family(60, 4, 3, 2, False, 6, 3, (10.0, 30.0), (2.0, 15.0), (1.5, 4.0), 0.8, 1.0, 1, 0.2),
 }
+"""``contended-1`` to ``-3`` are levels of overload: the same fleet with more and more waiting for it."""
 
 
-def generate(family: str, stages: int, accelerators: int, seed: int) -> Snapshot:
-    """A snapshot with ``stages`` waiting stages on ``accelerators``; equal arguments give equal snapshots.
+def generate(family: str, stages: int | None = None, accelerators: int | None = None, seed: int = 0) -> Snapshot:
+    """A snapshot with ``stages`` waiting stages on ``accelerators``, by default of the family's usual size.
 
-    Raises InvalidInputError for an unknown family and for counts that are not positive.
+    Equal arguments give equal snapshots. Raises InvalidInputError for an unknown family and for counts that are not
+    positive.
     """
     if family not in FAMILIES:
         raise InvalidInputError(
             "family", "is not known", value=family, remedy=f"choose one of {', '.join(sorted(FAMILIES))}"
         )
+    found = FAMILIES[family]
+    stages = found.stages if stages is None else stages
+    accelerators = found.accelerators if accelerators is None else accelerators
     for field, count in (("stages", stages), ("accelerators", accelerators)):
         if count < 1:
             raise InvalidInputError(field, "must be at least 1", value=count)
-    return _Generation(FAMILIES[family], accelerators, random.Random(seed)).snapshot(stages)  # noqa: S311 - not a secret
+    return _Generation(found, accelerators, random.Random(seed)).snapshot(stages)  # noqa: S311 - not a secret
 
 
 class _Generation:

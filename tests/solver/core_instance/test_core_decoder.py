@@ -8,6 +8,8 @@ from tiny_core_instances import busy_document, document_of, tiny_documents
 
 from maestro.errors import InvalidInputError
 from maestro_solver.core_instance.answering import PLANNER, PORTFOLIO, answer
+from maestro_solver.core_instance.bounds.energy import THOROUGH
+from maestro_solver.core_instance.bounds.lower_bound import critical_path_bound, lower_bound
 from maestro_solver.core_instance.check import violations
 from maestro_solver.core_instance.document import plan_document
 from maestro_solver.core_instance.grid import problem_from_document
@@ -158,6 +160,18 @@ def test_every_answer_has_passed_the_checker(document):
         found = answer(document, policy, config, _frozen_clock)
         assert violations(document, found.document) == []
         assert found.result.bound <= found.result.terms.objective + 1e-6
+
+
+@pytest.mark.parametrize("policy", [PORTFOLIO, "llf"])
+def test_a_rules_plan_has_the_linear_relaxation_as_its_bound(policy):
+    """Tests that a plan that no search made is bounded as tightly as the limit allows, and by paths without time."""
+    document = busy_document(25, seed=3)
+    problem = problem_from_document(document)
+    bounds = [
+        answer(document, policy, InstanceConfig(limit_s=limit_s), _frozen_clock).result.bound for limit_s in (60.0, 0.0)
+    ]
+    assert bounds == pytest.approx([lower_bound(problem, 60.0, THOROUGH), critical_path_bound(problem)])
+    assert bounds[0] > bounds[1]
 
 
 def test_an_unknown_policy_is_refused_with_the_list():
