@@ -43,7 +43,7 @@ lint: $(INSTALLED) ## ruff, mypy, import rules, and whether the stubs fit proto/
 proto: $(INSTALLED) ## write maestro/v1 from proto/
 	$(call generate_stubs,.)
 
-bench: setup ## measure what the documentation claims
+bench: setup ## measure what benchmarks/first_light/RESULTS.md names
 	$(BIN)/python -m benchmarks.first_light
 
 lock: $(INSTALLED) ## renew requirements/maestro.lock from pyproject.toml

@@ -105,10 +105,9 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """What it costs to hand a stage's output to a stage in another cluster."""
+    """What it costs to hand a stage's output to a stage in another cluster: ``delay_s`` seconds, whatever its size."""
 
     delay_s: float = 0.0
-    bytes_per_s: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)

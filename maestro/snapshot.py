@@ -7,7 +7,7 @@ memory is in bytes. Stages of one workflow refer to each other by :class:`StageK
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -138,12 +138,24 @@ class ObjectiveWeights:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelDemand:
+    """What one model is wanted for in the long run: output tokens a second, prompts counted as the tokens they delay.
+
+    ``kv_bytes`` is what a typical stage of it reserves.
+    """
+
+    tokens_per_s: float
+    kv_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One instant, frozen and versioned.
 
     ``load_s`` gives the seconds from the start of a load to readiness, keyed by (model, accelerator); a pair that is
     absent cannot be loaded (no such weights on the node, no speed for the kind, or it never fits).
-    ``network_delay_s`` is paid when a stage reads from another cluster.
+    ``network_delay_s`` is paid when a stage reads from another cluster. ``demand`` by model is there where only the
+    residency is to be planned, and stages start as they become ready.
     """
 
     version: int
@@ -158,3 +170,4 @@ class Snapshot:
     network_delay_s: float
     weights: ObjectiveWeights
     omitted_stages: int = 0
+    demand: Mapping[str, ModelDemand] = field(default_factory=dict)

@@ -90,14 +90,12 @@ async def measure(address: str, stages: int, in_flight: int) -> list[Finished]:
         return [f for found in await asyncio.gather(*(worker() for _ in range(in_flight))) for f in found]
 
 
-def write_scenario(folder: Path, nice: int | None) -> Path:
-    """The laptop scenario on ports and files of its own, with another niceness of its engines where one is given."""
+def write_scenario(folder: Path, nice: int) -> Path:
+    """The laptop scenario on ports and files of its own, with another niceness of its engines."""
     yaml = YAML()
     scenario = yaml.load(ROOT / "scenarios" / "laptop.yaml")
     scenario["scheduler"] |= {"listen": "127.0.0.1:50150", "store": str(folder / "store.sqlite")}
-    scenario["engine"] |= {"log_dir": str(folder / "logs"), "python": str(ROOT / ".venv-vllm/bin/python")}
-    if nice is not None:
-        scenario["engine"]["nice"] = nice
+    scenario["engine"] |= {"log_dir": str(folder / "logs"), "python": str(ROOT / ".venv-vllm/bin/python"), "nice": nice}
     for number, cluster in enumerate(scenario["fleet"]["clusters"]):
         cluster["nodes"][0]["listen"] = f"127.0.0.1:{50161 + number}"
     for model in scenario["models"]:
@@ -150,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stages", type=int, default=500)
     parser.add_argument("--in-flight", type=int, default=4)
-    parser.add_argument("--nice", type=int, help="of the engines; the scenario's where it is not given")
+    parser.add_argument("--nice", type=int, default=19, help="of the engines; what a machine of its own bears")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mo-") as name:

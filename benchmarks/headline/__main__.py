@@ -22,7 +22,7 @@ QUICK = Grid(
     workloads=("agents",),
     loads=("1.0", HIGH, "2.0"),
     policies=(*BASELINES, "planner"),
-    seeds=(1, 2, 3),
+    seeds=(11, 12, 13),  # weights were tuned on 1 to 3
     duration_s=600.0,
     plan_interval_s=5.0,
 )
@@ -32,7 +32,7 @@ NAMED = replace(
     scenarios=(SCENARIOS / "one_node_4x80gb.yaml", SCENARIOS / "two_clusters_mixed.yaml"),
     workloads=("agents", "reviews"),
     policies=(*BASELINES, "planner", "oracle"),
-    seeds=(1, 2, 3, 4, 5),
+    seeds=(11, 12, 13, 14, 15),
     duration_s=3600.0,
 )
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--policy", action="append", help="in place of the grid's; EDF is always there")
     parser.add_argument("--load", action="append", help="in place of the grid's: a multiple, or high")
     parser.add_argument("--duration", type=float, help="seconds in which workflows arrive")
-    parser.add_argument("--seeds", type=int, help="seeds 1 to this")
+    parser.add_argument("--seeds", type=int, help="so many seeds, from 11 on")
     arguments = parser.parse_args()
     cells = []
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def _grid(arguments: argparse.Namespace) -> Grid:
     if arguments.duration:
         grid = replace(grid, duration_s=arguments.duration)
     if arguments.seeds:
-        grid = replace(grid, seeds=tuple(range(1, arguments.seeds + 1)))
+        grid = replace(grid, seeds=tuple(range(11, arguments.seeds + 11)))
     return grid
 
 

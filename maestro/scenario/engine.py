@@ -42,5 +42,7 @@ class EngineSection(Section):
         description="Folder of the engines' log files; relative to the scenario file.",
     )
     sleep: Flag = Field(
-        default=False, description="Idle replicas may be put to sleep, weights in host memory; GPUs only."
+        default=False,
+        description="Nodes take the commands SleepModel and WakeModel (weights to host memory and back), GPUs only; "
+        "the scheduler sends neither yet.",
     )

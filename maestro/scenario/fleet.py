@@ -119,13 +119,10 @@ class NetworkSection(Section):
     """What it costs to hand a stage's output to a stage in another cluster."""
 
     delay_s: Seconds = Field(default=0.0, alias="delay", description="Delay between clusters, e.g. 2 ms.")
-    bytes_per_s: BytesPerSecond = Field(
-        default=1.25e9, alias="bandwidth", description="Bandwidth between clusters, e.g. 10 Gbit/s."
-    )
 
     def spec(self) -> NetworkSpec:
         """Return the network as the planner knows it."""
-        return NetworkSpec(self.delay_s, self.bytes_per_s)
+        return NetworkSpec(self.delay_s)
 
 
 class GpuBudgetSection(Section):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from maestro.section import Count, NonNegativeCount, Positive, PositiveSeconds, Seconds, Section
 
 
 class PlannerSection(Section):
-    """Limits of the planner."""
+    """What plans decide, and the planner's limits."""
 
+    decides: Literal["stages", "residency"] = Field(
+        default="residency",
+        description="residency: which models are where, by the demand of all accepted work, and ready stages start at "
+        "once in order of urgency; stages: the exact model gives each stage its place and its turn as well, for small "
+        "fleets.",
+    )
     limit_s: PositiveSeconds = Field(
         default=1.0, alias="limit", description="Hard wall-clock limit of one planning run, e.g. 1 s."
     )
@@ -23,10 +31,12 @@ class PlannerSection(Section):
         default=0.5, alias="min_interval", description="Least time between two planning runs, e.g. 500 ms."
     )
     max_stages: Count = Field(
-        default=400, description="Waiting stages in a snapshot at most; the most urgent are taken."
+        default=400,
+        description="Where plans decide stages: waiting stages in a snapshot at most; the most urgent are taken.",
     )
     max_exact_stages: NonNegativeCount = Field(
-        default=60, description="Waiting stages up to which the exact model is tried; 0: never."
+        default=60,
+        description="Where plans decide stages: up to so many waiting ones the exact model is tried; 0: never.",
     )
     workers: Count = Field(default=2, description="Threads of the solver.")
     seed: NonNegativeCount = Field(default=1, description="Seed of the solver's random choices.")

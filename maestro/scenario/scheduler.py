@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from maestro.address import DEFAULT_SCHEDULER_ADDRESS
 from maestro.section import Address, Count, PositiveBytes, PositiveSeconds, RelativePath, Seconds, Section
 from maestro.validation import WorkflowLimits
 
@@ -31,7 +32,7 @@ class LimitsSection(Section):
 class SchedulerSection(Section):
     """Settings of the scheduler's service."""
 
-    listen: Address = Field(default="127.0.0.1:50050", description="host:port of the scheduler's gRPC service.")
+    listen: Address = Field(default=DEFAULT_SCHEDULER_ADDRESS, description="host:port of the scheduler's gRPC service.")
     store: RelativePath = Field(
         validate_default=True, default="maestro.sqlite", description="SQLite file; relative to the scenario file."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from broken_constraints import broken
 from snapshot_builders import (
     accelerator,
     assignment,
@@ -19,17 +20,10 @@ from snapshot_builders import (
     tool,
 )
 
-from maestro.fleet import GpuBudget
-from maestro.plan import Assignment, Deferral, Plan, Residency
+from maestro.plan import Deferral, Plan
 from maestro.reasons import Reason
-from maestro.snapshot import ReplicaPhase, Snapshot, StageKey
+from maestro.snapshot import ReplicaPhase, StageKey
 from maestro_solver.check import Constraint, check
-
-
-def broken(given: Snapshot, plan: Plan) -> set[Constraint]:
-    """The names of the constraints that the checker finds broken."""
-    return {violation.constraint for violation in check(given, plan)}
-
 
 # One accelerator of 100 with alpha (50 + 5 + pool 20); beta takes its place after it has left.
 GIVEN = snapshot(
@@ -226,93 +220,3 @@ def test_a_retry_is_held_back() -> None:
     given = snapshot([accelerator("gpu0", replica("alpha"))], [stage("first", not_before_s=3.0)])
     assert check(given, plan_of([assignment("first", "gpu0", 3.0)], [initial("gpu0")])) == ()
     assert broken(given, plan_of([assignment("first", "gpu0", 2.0)], [initial("gpu0")])) == {Constraint.NOT_BEFORE}
-
-
-def on_one(
-    elastic: bool = False, memory: int = 100, slots: int = 4, batch: int = 4, kv: int = 5, busy: bool = False
-) -> tuple[Snapshot, Plan]:
-    """Two stages (of ``kv`` each) at once on alpha (55 and a pool of 20), a running one beside them where busy."""
-    pool = 0 if elastic else 20
-    given = snapshot(
-        [accelerator("gpu0", replica("alpha", pool=pool), memory=memory, slots=slots, elastic=elastic)],
-        [stage("a", kv=kv), stage("b", kv=kv)],
-        [running("now", "gpu0", "alpha", 1.0, kv=kv)] if busy else [],
-        models=[model("alpha", batch=batch)],
-    )
-    at_once: list[Assignment] = [assignment("a", "gpu0", 0.0, kv=kv), assignment("b", "gpu0", 0.5, kv=kv)]
-    residencies: list[Residency] = [initial("gpu0", pool=pool)]
-    return given, plan_of(at_once, residencies)
-
-
-@pytest.mark.parametrize(
-    ("changes", "constraint"),
-    [
-        ({"elastic": True, "kv": 23}, Constraint.MEMORY),
-        ({"elastic": True, "kv": 16, "busy": True}, Constraint.MEMORY),
-        ({"kv": 11}, Constraint.POOL),
-        ({"kv": 7, "busy": True}, Constraint.POOL),
-        ({"batch": 1}, Constraint.BATCH),
-        ({"batch": 2, "busy": True}, Constraint.BATCH),
-        ({"slots": 1}, Constraint.SLOTS),
-        ({"slots": 2, "busy": True}, Constraint.SLOTS),
-    ],
-)
-def test_shared_capacities_hold_at_every_instant(changes: dict[str, int], constraint: Constraint) -> None:
-    assert broken(*on_one(**changes)) == {constraint}  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"elastic": True, "kv": 22},
-        {"elastic": True, "kv": 15, "busy": True},
-        {"kv": 10},
-        {"batch": 3, "busy": True},
-        {"slots": 3, "busy": True},
-    ],
-)
-def test_capacities_may_be_filled_to_the_brim(changes: dict[str, int]) -> None:
-    assert broken(*on_one(**changes)) == set()  # type: ignore[arg-type]
-
-
-def test_what_the_snapshot_alone_exceeds_is_not_the_plans_fault() -> None:
-    given = snapshot(
-        [accelerator("gpu0", replica("alpha"), memory=10, slots=0)], [], [running("r", "gpu0", "alpha", 3.0)]
-    )
-    assert check(given, plan_of([], [initial("gpu0")])) == ()
-
-
-@pytest.mark.parametrize(
-    ("budget", "constraints"),
-    [
-        (GpuBudget(2), set()),
-        (GpuBudget(1), {Constraint.BUDGET}),
-        (GpuBudget(2, {"west": 1}), set()),
-        (GpuBudget(2, {"west": 0}), {Constraint.BUDGET}),
-    ],
-)
-def test_accelerators_in_use_stay_within_the_budget(budget: GpuBudget, constraints: set[Constraint]) -> None:
-    given = snapshot(
-        [
-            accelerator("gpu0", replica("alpha")),
-            accelerator("gpu1", cluster="west"),
-            accelerator("gpu2", replica("beta")),
-        ],
-        [stage("first"), stage("other", "beta")],
-        budget=budget,
-    )
-    plan = plan_of(
-        [assignment("first", "gpu0", 0.0), assignment("other", "gpu1", 10.0, "beta")],
-        [initial("gpu0"), initial("gpu2", "beta"), load("gpu1", "beta", 0.0, 10.0)],
-    )
-    assert broken(given, plan) == constraints
-
-
-def test_accelerators_already_in_use_may_stay_so_under_a_lowered_budget() -> None:
-    given = snapshot(
-        [accelerator("gpu0", replica("alpha"))],
-        [stage("first")],
-        [running("now", "gpu0", "alpha", 1.0)],
-        budget=GpuBudget(0),
-    )
-    assert check(given, plan_of([assignment("first", "gpu0", 1.0)], [initial("gpu0")])) == ()

@@ -10,6 +10,7 @@ from maestro.special_tokens import read_special_tokens
 from maestro.tokens import read_token_counter
 from maestro.validation import WorkflowLimits
 from maestro_services.scheduler.core import CoreConfig, PromptRules, RetryPolicy, SloClass
+from maestro_solver.heuristics.dispatch import URGENCY
 from maestro_solver.planner import PlannerConfig
 from maestro_solver.predictor import PredictorConfig
 
@@ -74,6 +75,7 @@ def core_config_of(scenario: Scenario) -> CoreConfig:
         lease_ttl_s=service.lease_ttl_s,
         tool_expected_s=service.tool_expected_s,
         reservation_quantile=scenario.predictor.reservation_quantile,
+        starts=URGENCY if planner.decides == "residency" else None,
         prompts={
             model.name: PromptRules(read_special_tokens(model.path), read_token_counter(model.path))
             for model in scenario.models

@@ -46,17 +46,13 @@ class Experiment:
 def run(experiment: Experiment, policy: SimulatedPolicy, seed: int, progress: Progress | None = None) -> Result:
     """The result of one seed, JSON-able; all but ``stages_per_s`` is the same whenever it is run."""
     settings = settings_of(experiment.scenario)
-    config = replace(settings.core, dispatch=policy.dispatch, saves_predictor=False)
+    starts = None if policy.places_stages else settings.core.starts
+    config = replace(settings.core, dispatch=policy.dispatch, starts=starts, saves_predictor=False)
     if experiment.plan_interval_s is not None:
         config = replace(config, min_plan_interval_s=experiment.plan_interval_s)
     planner = None
     if policy.dispatch is None:
-        limits = replace(
-            settings.planner,
-            limit_s=settings.planner.limit_s * policy.limit_factor,
-            max_exact_stages=settings.planner.max_exact_stages if policy.exact else 0,
-        )
-        planner = ChargedPlanner(limits)
+        planner = ChargedPlanner(replace(settings.planner, limit_s=settings.planner.limit_s * policy.limit_factor))
     simulation = Simulation(
         config, partial(policy.predictor, settings.predictor), planner, experiment.engine_model, seed
     )

@@ -29,5 +29,5 @@ class ChargedPlanner:
         limit_s = self.config.limit_s
         made = plan(snapshot, replace(self.config, deterministic=True, limit_s=limit_s / SECONDS_PER_UNIT), lambda: 0.0)
         portfolio_s = OVERHEAD_S + PORTFOLIO_S_PER_STAGE * len(snapshot.waiting)
-        exact = 0 < len(snapshot.waiting) <= self.config.max_exact_stages
+        exact = bool(snapshot.demand) or 0 < len(snapshot.waiting) <= self.config.max_exact_stages
         return made, limit_s if exact else min(limit_s, portfolio_s)

@@ -24,12 +24,15 @@ class Knowledge(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPolicy:
-    """``dispatch`` None: the planner decides. ``exact`` and ``limit_factor`` are about the planner."""
+    """``dispatch`` None: the planner decides, ``limit_factor`` times as long as the scenario says.
+
+    ``places_stages``: its plans give every stage its place and its turn, not only models theirs.
+    """
 
     name: str
     dispatch: DispatchPolicy | None = None
     knowledge: Knowledge = Knowledge.LEARNT
-    exact: bool = True
+    places_stages: bool = False
     limit_factor: float = 1.0
 
     def predictor(self, config: PredictorConfig, length_of: Callable[[str], int]) -> LengthPredictor:
@@ -50,7 +53,7 @@ class SimulatedPolicy:
 def _all() -> Mapping[str, SimulatedPolicy]:
     found = [
         SimulatedPolicy("planner"),
-        SimulatedPolicy("planner-portfolio", exact=False),
+        SimulatedPolicy("planner-places-stages", places_stages=True),
         SimulatedPolicy("planner-no-predictor", knowledge=Knowledge.PRIOR),
         SimulatedPolicy("planner-true-lengths", knowledge=Knowledge.TRUE),
         SimulatedPolicy("planner-halved", knowledge=Knowledge.HALVED),

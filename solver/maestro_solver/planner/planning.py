@@ -3,6 +3,8 @@
 1. The portfolio: the best member is the incumbent, the hint and the fallback.
 2. The exact model where it is small enough, in what is left of the limit.
 3. The better of the two, judged by one evaluator; every candidate passes the checker first.
+
+A snapshot with a demand gets a plan of its residency alone (:mod:`maestro_solver.planner.residency`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from maestro_solver.planner.candidate import Candidate, as_plan, judge, plain_pr
 from maestro_solver.planner.config import PlannerConfig
 from maestro_solver.planner.exact import ExactOutcome, ExactRun
 from maestro_solver.planner.portfolio import run_portfolio
+from maestro_solver.planner.residency import plan_residency
 from maestro_solver.schedule import Resident, Schedule
 
 _PORTFOLIO_SHARE = 0.5
@@ -40,7 +43,13 @@ def plan(snapshot: Snapshot, config: PlannerConfig, clock: Clock, on_incumbent: 
     keeps the best so far. Never worse than the best of the portfolio. Raises InvalidInputError where the snapshot
     contradicts itself, and nothing else.
     """
+    if snapshot.demand:
+        return plan_residency(snapshot, config, clock, on_incumbent or _nobody)
     return _Planning(snapshot, config, clock, on_incumbent).result()
+
+
+def _nobody(_: Plan) -> None:
+    """Incumbents are not wanted."""
 
 
 @dataclass(frozen=True, slots=True)

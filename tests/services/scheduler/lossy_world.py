@@ -7,8 +7,7 @@ virtual time and a seed, so that the same story always goes the same way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -17,8 +16,9 @@ from lossy_network import LostError, Network
 from lossy_node import Engines, LossyNode
 from lossy_scheduler import LossyScheduler, Planner
 from lossy_store import LossyStore, Witness
+from lossy_story import FAULTS_END_S, FOREVER_S, SHAPES, Fault, FaultKind, Story, Submission
 from lossy_time import VirtualTime
-from service_world import GIB, MIB, call, settings
+from service_world import GIB, MIB, settings
 
 from maestro.codec import workflow_to_proto
 from maestro.errors import ConflictError
@@ -28,60 +28,11 @@ from maestro.snapshot import StageKey
 from maestro.special_tokens import SpecialTokens
 from maestro.status import StageState
 from maestro.tokens import estimate_tokens
-from maestro.workflow import ToolStage, WorkflowSpec
 from maestro_services.scheduler.core import CoreConfig, PromptRules
 from maestro_services.scheduler.core import events as on
 
-FAULTS_END_S = 16.0
-"""Faults happen in this time after the beginning; afterwards nothing fails any more."""
-
 SCHEDULER = "scheduler"
 LEASE_S = 3.0
-FOREVER_S = 1e9
-
-
-class FaultKind(StrEnum):
-    """What can go wrong, beside lost messages."""
-
-    CRASH_NODE = "crash_node"
-    CRASH_SCHEDULER = "crash_scheduler"
-    KILL_ENGINE = "kill_engine"
-    CUT_NODE = "cut_node"
-    CUT_SCHEDULER = "cut_scheduler"
-    DRAIN_NODE = "drain_node"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something goes wrong at an instant (seconds after the beginning), for a while; ``which`` picks whom it hits.
-
-    A node may crash for ``FOREVER_S``; everything else is well again at the latest when faults end.
-    """
-
-    at_s: float
-    kind: FaultKind
-    which: int
-    for_s: float
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A client submits a workflow of a shape, and perhaps gives it up after a while."""
-
-    at_s: float
-    shape: str
-    cancel_after_s: float | None
-
-
-@dataclass(frozen=True)
-class Story:
-    """One history of the world. The seed decides over each message; ``loss`` and ``faulty`` are shares."""
-
-    seed: int
-    loss: float
-    faulty: float
-    submissions: tuple[Submission, ...]
-    faults: tuple[Fault, ...]
 
 
 def _model(name: str, weights_gib: int, start_s: float) -> ModelSpec:
@@ -109,29 +60,6 @@ def core_config() -> CoreConfig:
     return replace(
         settings(Path("unused")).core, fleet=the_fleet, prompts=rules, lease_ttl_s=LEASE_S, min_plan_interval_s=0.5
     )
-
-
-SHAPES: dict[str, WorkflowSpec] = {
-    "single": WorkflowSpec("essays", (call("only"),)),
-    "either": WorkflowSpec("essays", (call("only", models=("judge", "critic")),), priority=20),
-    "chain": WorkflowSpec("essays", (call("a"), call("b", "a", models=("critic",)), call("c", "b", models=("judge",)))),
-    "wide": WorkflowSpec(
-        "reports",
-        (
-            *(call(f"part{i}", models=("writer", "critic")) for i in range(4)),
-            call("sum", *(f"part{i}" for i in range(4))),
-        ),
-    ),
-    "tools": WorkflowSpec(
-        "agents",
-        (
-            call("plan", models=("judge",)),
-            ToolStage("wait", "sleep", ("plan",), duration_s=0.7),
-            ToolStage("search", "search", ("plan",)),
-            call("answer", "wait", "search", models=("critic",)),
-        ),
-    ),
-}
 
 
 class World:

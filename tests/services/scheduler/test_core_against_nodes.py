@@ -9,7 +9,8 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 from lossy_checks import Inspector, assert_at_rest
-from lossy_world import FAULTS_END_S, FOREVER_S, SHAPES, Fault, FaultKind, Story, Submission, World
+from lossy_story import FAULTS_END_S, FOREVER_S, SHAPES, Fault, FaultKind, Story, Submission
+from lossy_world import World
 
 from maestro.status import WorkflowState
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from core_driver import Driver, core_config
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from service_world import call, fleet, node
 
@@ -152,6 +152,7 @@ def is_closed(snapshot: Snapshot) -> bool:
     return all(before in known for stage in snapshot.waiting for before in stage.predecessors)
 
 
+@settings(deadline=None)
 @given(
     shapes=st.lists(st.lists(st.sets(st.integers(0, 11), max_size=3), min_size=1, max_size=12), min_size=1, max_size=4),
     limit=st.integers(1, 20),

@@ -173,10 +173,20 @@ async def test_lists_come_in_pages(tmp_path: Path) -> None:
 async def test_health_and_reflection_answer(tmp_path: Path) -> None:
     async with world(tmp_path, NO_NODES) as maestro:
         async with grpc.aio.insecure_channel(maestro.address) as channel:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            for service in ("", "maestro.v1.SchedulerService", "maestro.v1.FleetService"):
+                answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING, service
         services = await asyncio.to_thread(_reflected_services, maestro.address)
         assert {"maestro.v1.SchedulerService", "maestro.v1.FleetService"} <= services
+
+
+async def test_who_watches_the_health_of_a_service_learns_that_it_stops(tmp_path: Path) -> None:
+    async with world(tmp_path, NO_NODES) as maestro, grpc.aio.insecure_channel(maestro.address) as channel:
+        request = health_pb2.HealthCheckRequest(service="maestro.v1.SchedulerService")
+        told = health_pb2_grpc.HealthStub(channel).Watch(request)
+        assert (await told.read()).status == health_pb2.HealthCheckResponse.SERVING
+        maestro.stop.set()
+        assert (await told.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def _reflected_services(address: str) -> set[str]:

@@ -81,6 +81,13 @@ def test_an_unknown_policy_is_answered_with_the_list() -> None:
     assert result.exit_code == 2
 
 
+def test_an_unknown_policy_is_refused_before_the_rate_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maestro_services.simulation.contention.rate_at", lambda *_: pytest.fail("looked for the rate"))
+    result = CliRunner().invoke(app, ["simulate", str(SCENARIO), "--policy", "best"])
+    assert result.exit_code == 2
+    assert "planner, planner-places-stages" in result.stderr
+
+
 def test_the_rate_of_a_contention_is_found_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = experiment(duration_s=150.0)
     tried: list[float] = []

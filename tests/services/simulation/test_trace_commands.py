@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -42,3 +43,31 @@ def test_a_bad_trace_is_refused_by_file_and_line(tmp_path: Path, line: dict[str,
     result = CliRunner().invoke(app, ["trace", "check", trace(tmp_path, line)])
     assert result.exit_code == 2
     assert "trace.jsonl:1" in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b'{"app": "\xff"}', "a.jsonl:1: is not UTF-8 text (invalid start byte at byte 9)"),
+        ("a.jsonl", b"\n{", "a.jsonl:2: is not JSON: Expecting property name"),
+        ("a.jsonl", b"[" * 200_000, "a.jsonl:1: holds a number of too many digits, or is nested too deeply"),
+        ("a.jsonl", b"1" * 5_000, "a.jsonl:1: holds a number of too many digits, or is nested too deeply"),
+        ("a.jsonl.gz", b"not gzip", "a.jsonl.gz: cannot be read: it is not gzip, or damaged"),
+        ("a.jsonl.gz", gzip.compress(b"\n" * 100)[:-9], "a.jsonl.gz: cannot be read: it ends too early"),
+        ("missing/a.jsonl", None, "a.jsonl: cannot be read: No such file or directory;"),
+    ],
+    ids=["latin", "cut line", "deep", "long number", "no gzip", "cut gzip", "missing"],
+)
+@pytest.mark.parametrize("command", [("trace", "check"), ("predictor", "evaluate", "--trace")])
+def test_what_cannot_be_read_is_said_in_words(
+    command: tuple[str, ...], name: str, content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    """Tests that the path stands there once, and nothing of how this was found out."""
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    result = CliRunner().invoke(app, [*command, str(tmp_path / name)])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count(str(tmp_path)) == 1
+    assert "codec" not in result.stderr
+    assert "Errno" not in result.stderr

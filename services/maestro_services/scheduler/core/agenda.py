@@ -28,7 +28,10 @@ class PlannedStage:
 
 @dataclass(slots=True)
 class PlannedLoad:
-    """A load to be done once the replicas it ``evicts`` are idle. ``generation`` is set when it has been ordered."""
+    """A load to be done once the replicas it ``evicts`` are idle. ``generation`` is set when it has been ordered.
+
+    ``turn``: no plan wanted it, but its model would have no turn otherwise.
+    """
 
     accelerator: str
     model: str
@@ -37,6 +40,7 @@ class PlannedLoad:
     evicts: frozenset[str]
     kv_pool_bytes: int
     generation: int | None = None
+    turn: bool = False
 
 
 @dataclass(slots=True)
@@ -80,6 +84,13 @@ class Agenda:
         queue = self.loads.setdefault(load.accelerator, [])
         queue.append(load)
         queue.sort(key=lambda planned: planned.load_at_s)
+
+    def keep_turns(self, earlier: Agenda) -> None:
+        """Takes over the turns that were given and not begun; other loads on their accelerators give way."""
+        for name, queue in earlier.loads.items():
+            turns = [load for load in queue if load.turn and load.generation is None]
+            if turns:
+                self.loads[name] = turns
 
     def drop(self, key: StageKey) -> None:
         """Forgets a stage, if it is there."""

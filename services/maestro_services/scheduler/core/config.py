@@ -46,7 +46,8 @@ class PromptRules:
 class CoreConfig:
     """The core's settings. ``order_policy`` names the heuristic that orders stages no plan has ordered yet.
 
-    ``dispatch``: a policy that decides everything, without plans; None where plans are asked for.
+    ``dispatch``: a policy that decides everything, without plans; None where plans are asked for. ``starts``: a policy
+    by which stages start as soon as there is room, while plans decide residency; None where plans place stages too.
     ``saves_predictor``: what the predictor has learnt is to be kept now and then.
     """
 
@@ -67,4 +68,10 @@ class CoreConfig:
     prompts: Mapping[str, PromptRules]
     order_policy: str = "wspt+hopeless_last"
     dispatch: DispatchPolicy | None = None
+    starts: DispatchPolicy | None = None
     saves_predictor: bool = True
+
+    @property
+    def policy(self) -> DispatchPolicy | None:
+        """The policy by which ready stages start; None where plans and the incremental heuristic place them."""
+        return self.dispatch or self.starts

@@ -67,10 +67,10 @@ class SchedulerCore:
         starter = Starter(self._state, self._lifecycle, self._costing, self._suitability)
         self._execution = Execution(self._state, starter)
         self._placement: Placement | Dispatch
-        if config.dispatch is None:
+        if config.policy is None:
             self._placement = Placement(self._state, self._snapshots, self._execution, ordering)
         else:
-            loading = Loading(self._state, self._costing.pace, config.dispatch)
+            loading = Loading(self._state, self._costing.pace, config.policy)
             self._placement = Dispatch(self._state, self._costing, self._execution, starter, ordering, loading)
         self._planning = Planning(self._state, self._snapshots, self._lifecycle)
 
@@ -202,6 +202,6 @@ class SchedulerCore:
 
 def _ordering(config: CoreConfig, pace: Pace) -> Ordering:
     """The order of the dispatch policy, or of the heuristic that goes with plans."""
-    if config.dispatch is None:
+    if config.policy is None:
         return Ordering(POLICIES[config.order_policy], pace)
-    return Ordering(config.dispatch.order, pace, changes_with_time=config.dispatch.changes_with_time)
+    return Ordering(config.policy.order, pace, changes_with_time=config.policy.changes_with_time)

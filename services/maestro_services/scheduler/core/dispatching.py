@@ -1,7 +1,8 @@
-"""Carries a dispatch policy out, without plans: whatever is next starts at once where there is room for it.
+"""Carries a dispatch policy out: whatever is next starts at once where there is room for it.
 
 Nothing is placed ahead of time, so that the order stays the policy's to the last moment. A stage that is next and has
-no room holds up the others of its models: what is smaller does not overtake it again and again.
+no room holds up the others of its models: what is smaller does not overtake it again and again. Loads are the policy's
+as well, or the plans' where there are any, but for models that plans leave out and while the planner is down.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Dispatch:
         self._loading = loading
         self._models = state.config.fleet.models
         self._reordered_at_s = float("-inf")
+        self._nodeless = False
 
     def place_ready(self, now: float, outcome: Outcome, *, moved: bool) -> None:
         """Starts what can start and orders loads. ``moved``: an accelerator may be able to take more than before."""
@@ -51,14 +53,28 @@ class Dispatch:
         ready.end_pauses(now)
         if not ready.take_added() and not moved:
             return
+        if self._explain_no_node():
+            return
         self._reorder(now)
         self._start_in_order(now, outcome)
-        self._loading.consider(now)
+        plans_load = self._state.config.dispatch is None and not self._state.planner_down
+        self._loading.consider(now, turns_only=plans_load)
         if self._state.touched:
             self._execution.advance(now, outcome)
 
+    def _explain_no_node(self) -> bool:
+        """Whether no accelerator is there. Ready stages are told so, and told when one is."""
+        nodeless = not any(True for _ in self._state.usable())
+        if nodeless or self._nodeless:
+            for key in self._state.ready:
+                stage = self._state.stage(key)
+                if stage is not None and not stage.attempts:
+                    stage.reason = Reason.NO_NODE if nodeless else Reason.WAITING_FOR_PLAN
+        self._nodeless = nodeless
+        return nodeless
+
     def _reorder(self, now: float) -> None:
-        policy = self._state.config.dispatch
+        policy = self._state.config.policy
         if policy is None or not policy.changes_with_time or now < self._reordered_at_s + REORDER_EVERY_S:
             return
         self._reordered_at_s = now
@@ -84,9 +100,9 @@ class Dispatch:
     def _start(self, stage: StageRecord, key: StageKey, now: float, outcome: Outcome) -> bool:
         """Whether the stage has left the queue: it was started, or turned out not to be able to run."""
         sites = self._sites(stage)
-        policy = self._state.config.dispatch
+        policy = self._state.config.policy
         if not sites or policy is None:
-            stage.reason = Reason.WAITING_FOR_BATCH_SLOT
+            stage.reason = self._obstacle(stage)
             return False
         site = policy.place(sites)
         accelerator = self._state.accelerators[site.accelerator]
@@ -97,6 +113,18 @@ class Dispatch:
             return False  # its prompt turned out longer than it was thought to be
         self._starter.start(stage, accelerator, option, now, outcome)
         return True
+
+    def _obstacle(self, stage: StageRecord) -> Reason:
+        """Why the stage that is next has no room: its models serve nowhere, or are full where they do."""
+        phases = {
+            replica.phase
+            for accelerator in self._state.usable()
+            for replica in accelerator.replicas.values()
+            if replica.model in stage.models
+        }
+        if ReplicaPhase.READY in phases:
+            return Reason.WAITING_FOR_BATCH_SLOT
+        return Reason.WAITING_FOR_LOAD if ReplicaPhase.LOADING in phases else Reason.WAITING_FOR_PLAN
 
     def _sites(self, stage: StageRecord) -> list[Site]:
         """The replicas that have room for the stage now and are not to leave, as the policy sees them."""

@@ -10,6 +10,7 @@ from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase
 from maestro_services.scheduler.core.agenda import PlannedLoad, PlannedStage
 from maestro_services.scheduler.core.backfill import Candidate, Claim, may_start, resident_bytes
+from maestro_services.scheduler.core.links import links_are_taken
 from maestro_services.scheduler.core.outcome import LoadReplica, Outcome, UnloadReplica
 from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaRecord
 from maestro_services.scheduler.core.starting import Starter
@@ -105,7 +106,9 @@ class Execution:
                 return
         for model in load.evicts:
             self._unload(accelerator, model, now, outcome)
-        if any(model in accelerator.replicas for model in load.evicts) or self._node_is_loading(accelerator):
+        if any(model in accelerator.replicas for model in load.evicts) or links_are_taken(
+            self._state, accelerator.node, now
+        ):
             return
         if self._make_room(accelerator, load, now, outcome):
             self._load(accelerator, load, now, outcome)
@@ -162,15 +165,6 @@ class Execution:
 
     def _busy(self, accelerator: AcceleratorRecord, model: str) -> bool:
         return model in accelerator.stages_held
-
-    def _node_is_loading(self, accelerator: AcceleratorRecord) -> bool:
-        """Loads of one node share its links and go one after the other."""
-        return any(
-            replica.phase is ReplicaPhase.LOADING
-            for other in self._state.accelerators.values()
-            if other.node == accelerator.node
-            for replica in other.replicas.values()
-        )
 
 
 def _claim(planned: PlannedStage, now: float) -> Claim:

@@ -9,6 +9,7 @@ from maestro.reasons import Reason
 from maestro.snapshot import StageKey
 from maestro.status import StageState, WorkflowState
 from maestro.workflow import LlmStage
+from maestro_services.scheduler.core.acceptance import new_stages, weight_of
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.events import (
     AttemptFailed,
@@ -36,22 +37,8 @@ from maestro_services.scheduler.core.records import (
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.predictor import LengthPredictor
 
-WEIGHT_PER_PRIORITY = 1.02
 MOST_REFUSALS = 100
 OBSERVATIONS_TOGETHER = 32
-
-
-def weight_of(class_weight: float, priority: int) -> float:
-    """A workflow's weight in the objective: its class's, times about 2 for every 35 points of priority."""
-    return float(class_weight * WEIGHT_PER_PRIORITY**priority)
-
-
-def new_stages(event: WorkflowSubmitted) -> dict[str, StageRecord]:
-    """Records of a workflow's stages, none of them begun."""
-    return {
-        stage.id: StageRecord(StageKey(event.workflow_id, stage.id), stage, set(stage.after))
-        for stage in event.spec.stages
-    }
 
 
 class Lifecycle:

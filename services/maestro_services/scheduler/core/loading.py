@@ -2,7 +2,8 @@
 
 A model is loaded where its stages would wait longer for the replicas there are than for another one. Who leaves must
 be missed less: either other replicas of its model stay and would still be waited for less, or it is the last one and
-has had its turn.
+has had its turn. Where plans decide residency, only models that they leave without a replica get one this way: what
+does not fit the fleet all at once takes turns.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from maestro.performance import load_s
 from maestro.snapshot import ReplicaPhase, StageKey
 from maestro_services.scheduler.core.agenda import PlannedLoad
 from maestro_services.scheduler.core.backfill import resident_bytes
+from maestro_services.scheduler.core.links import links_are_taken
 from maestro_services.scheduler.core.pace import Pace
 from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaRecord
 from maestro_services.scheduler.core.rooms import SERVING, may_load
@@ -23,8 +25,12 @@ TURN_LOADS = 2.0
 """How many load times a replica that is wanted stays at least, and a model waits before it ends another's turn."""
 
 
+PLAN_FIRST_S = 2.0
+"""So long, beyond the interval between plans, a model without a replica waits for a plan to give it one."""
+
+
 class Loading:
-    """Orders loads through the agenda, one at a time on each node."""
+    """Orders loads through the agenda, one at a time over each node's links."""
 
     def __init__(self, state: SchedulerState, pace: Pace, policy: DispatchPolicy) -> None:
         """``pace`` says how long stages take under load, ``policy`` where to load and who leaves first."""
@@ -35,8 +41,11 @@ class Loading:
         self._next_s = float("-inf")
         self._homeless_since_s: dict[str, float] = {}
 
-    def consider(self, now: float) -> None:
-        """Orders the loads that are worth it now; does nothing more often than once a second."""
+    def consider(self, now: float, *, turns_only: bool = False) -> None:
+        """Orders the loads that are worth it now; does nothing more often than once a second.
+
+        ``turns_only``: only for models that plans have left without a replica.
+        """
         ready = self._state.ready
         waiting = {model for model in ready.models() if model in self._models}
         if now < self._next_s or not waiting:
@@ -46,32 +55,39 @@ class Loading:
             for model in sorted(waiting.intersection(self._models_of(key))):
                 waiting.remove(model)
                 if not self._is_coming(model):
-                    self._consider(self._models[model], now)
+                    self._consider(self._models[model], now, turns_only=turns_only)
 
     def _models_of(self, key: StageKey) -> tuple[str, ...]:
         stage = self._state.stage(key)
         return stage.models if stage is not None else tuple(self._models)
 
-    def _consider(self, model: ModelSpec, now: float) -> None:
+    def _consider(self, model: ModelSpec, now: float, *, turns_only: bool) -> None:
         wait_s = self._wait_s(model.name)
         if self._replicas(model.name):
             self._homeless_since_s.pop(model.name, None)
         else:
             self._homeless_since_s.setdefault(model.name, now)
+        if turns_only and not self._is_left_out(model.name, now):
+            return
         sites = [site for a in self._state.usable() if (site := self._site(a, model, wait_s, now)) is not None]
         if sites:
             site = self._policy.load(sites)
             if site.ready_in_s < wait_s:
-                self._order(site, model, now)
+                self._order(site, model, now, turn=turns_only)
 
-    def _order(self, site: LoadSite, model: ModelSpec, now: float) -> None:
+    def _is_left_out(self, model: str, now: float) -> bool:
+        """Whether plans have had the time to load the model and have not."""
+        since_s = self._homeless_since_s.get(model, float("inf"))
+        return now - since_s > self._state.config.min_plan_interval_s + PLAN_FIRST_S
+
+    def _order(self, site: LoadSite, model: ModelSpec, now: float, *, turn: bool) -> None:
         accelerator = self._state.accelerators[site.accelerator]
         seconds = self._load_s(accelerator, model)
         ready_at_s = now + site.ready_in_s
         evicts = frozenset(resident.model for resident in site.evicted)
         pool = 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes
         self._state.agenda.add_load(
-            PlannedLoad(site.accelerator, model.name, ready_at_s - seconds, ready_at_s, evicts, pool)
+            PlannedLoad(site.accelerator, model.name, ready_at_s - seconds, ready_at_s, evicts, pool, turn=turn)
         )
         self._state.touched.add(site.accelerator)
 
@@ -80,7 +96,8 @@ class Loading:
         if (
             model.name in accelerator.replicas
             or not may_load(self._state, accelerator, model, now)
-            or self._node_is_loading(accelerator)
+            or self._is_promised(accelerator)
+            or links_are_taken(self._state, accelerator.node, now)
             or not self._within_budget(accelerator)
         ):
             return None
@@ -171,12 +188,13 @@ class Loading:
             if (replica := accelerator.replicas.get(model)) is not None
         )
 
-    def _node_is_loading(self, accelerator: AcceleratorRecord) -> bool:
-        """Whether the node's links are taken, or promised to a load that waits for its memory."""
-        return any(
-            self._state.agenda.loads.get(other.spec.name)
-            or any(replica.phase is ReplicaPhase.LOADING for replica in other.replicas.values())
+    def _is_promised(self, accelerator: AcceleratorRecord) -> bool:
+        """Whether the accelerator has a load under way, or its node's links await one that waits for its memory."""
+        loads = self._state.agenda.loads
+        return bool(loads.get(accelerator.spec.name)) or any(
+            load.generation is None
             for other in self._state.on_node(accelerator.node)
+            for load in loads.get(other.spec.name, ())
         )
 
     def _within_budget(self, accelerator: AcceleratorRecord) -> bool:

@@ -37,8 +37,8 @@ class Planning:
     def request(self, now: float, outcome: Outcome) -> None:
         """Asks for a plan of what is known now; nothing is asked where nothing waits."""
         self._state.plan_wanted = False
-        snapshot = self._snapshots.whole(now)
-        if any(stage.options for stage in snapshot.waiting):
+        snapshot = self._snapshots.for_plan(now)
+        if any(stage.options for stage in snapshot.waiting) or (snapshot.demand and self._state.workflows):
             self._state.planning = True
             self._state.plan_requested_at_s = now
             outcome.effects.append(RequestPlan(snapshot))
@@ -53,7 +53,7 @@ class Planning:
         provenance = plan.provenance
         if provenance.fallback_reason is not None:
             outcome.effects.append(ReportFallback(provenance.fallback_reason))
-        fresh = self._snapshots.whole(now)
+        fresh = self._snapshots.for_plan(now)
         rebased = rebase(plan, fresh, tick_s=self._state.config.tick_s)
         if rebased is None or check(fresh, rebased):
             outcome.effects.append(ReportFallback(Reason.PLAN_REJECTED_BY_CHECKER))
@@ -91,7 +91,9 @@ class Planning:
         state = self._state
         before = set(state.agenda.place)
         state.planner_down, state.rejections = False, 0
-        state.agenda = Agenda.of(plan)
+        agenda = Agenda.of(plan)
+        agenda.keep_turns(state.agenda)
+        state.agenda = agenda
         state.plan = plan
         for key in state.agenda.place:
             state.ready.discard(key)

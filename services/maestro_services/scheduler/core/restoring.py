@@ -8,8 +8,9 @@ from maestro.reasons import Reason
 from maestro.snapshot import StageKey
 from maestro.status import StageState, StageStatus
 from maestro.workflow import ToolStage, WorkflowSpec
+from maestro_services.scheduler.core.acceptance import weight_of
 from maestro_services.scheduler.core.costing import Costing
-from maestro_services.scheduler.core.lifecycle import Lifecycle, weight_of
+from maestro_services.scheduler.core.lifecycle import Lifecycle
 from maestro_services.scheduler.core.outcome import Outcome, StageChanged
 from maestro_services.scheduler.core.records import Attempt, StageRecord, WorkflowRecord
 from maestro_services.scheduler.core.state import SchedulerState

@@ -20,6 +20,7 @@ from maestro.snapshot import (
 from maestro.status import StageState
 from maestro.workflow import ToolStage
 from maestro_services.scheduler.core.costing import Costing
+from maestro_services.scheduler.core.demand import Demand
 from maestro_services.scheduler.core.records import (
     AcceleratorRecord,
     Attempt,
@@ -42,6 +43,24 @@ class Snapshots:
         """``costing`` says how long tool stages are expected to take."""
         self._state = state
         self._costing = costing
+        self._demand = Demand(state)
+
+    def for_plan(self, now: float) -> Snapshot:
+        """What a plan is made from: everything, or where plans decide residency alone, the fleet and the demand."""
+        if self._state.config.starts is None:
+            return self.whole(now)
+        self._state.snapshot_version += 1
+        self._explain_misfits(now)
+        unfinished = sum(workflow.unfinished for workflow in self._state.workflows.values())
+        return replace(self._assemble((), (), unfinished, now), demand=self._demand.at(now))
+
+    def _explain_misfits(self, now: float) -> None:
+        """Tells ready stages that fit nowhere, and those that fit again."""
+        largest = rooms(self._state, now, loads=True)
+        for key in self._state.ready:
+            stage = self._state.stage(key)
+            if stage is not None and not stage.attempts:
+                self._judge(stage, largest, now)
 
     def whole(self, now: float) -> Snapshot:
         """All that matters, at most ``max_snapshot_stages`` stages: of what can run the workflows due first.

@@ -1,0 +1,183 @@
+"""Which models are to be resident where: a small exact model of what replicas serve in the long run.
+
+    maximise   A * min over wanted models m of share_m  +  sum of share_m  -  changes  -  neighbours
+    share_m  = tokens a second that m's replicas serve / tokens a second that are wanted of m, HEADROOM at most
+    served   = sum over accelerators a of time_ma * rate_ma,   sum over m of time_ma <= 1,   time_ma <= resident_ma
+
+``rate_ma`` is what a replica serves with its batch as full as its KV memory lets it be, its accelerator to itself.
+Models that share an accelerator take turns there, so that together they have the time of one. The least share comes
+first since workflows need several models: what is served of one is worth nothing without the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ortools.sat.python import cp_model
+
+from maestro.fleet import ModelSpec
+from maestro.performance import slowdown
+from maestro.snapshot import AcceleratorState, ReplicaPhase, Snapshot
+
+HEADROOM = 1500
+"""Permille of the demand beyond which more capacity is worth nothing: arrivals come in bursts."""
+
+LEAST_SHARE, EVICTION, LOAD, NEIGHBOUR = 20, 1500, 600, 8000
+"""Weights. An eviction has to raise the least share by 7.5 % of the demand to be worth it, a load by 3 %, a neighbour
+by 40 %: taking turns about doubles the time of a stage, and who has half of that as slack is late. Found in simulation.
+"""
+
+_WHOLE = 1000
+_LARGEST_RATE = 10**7
+
+Layout = Mapping[str, frozenset[str]]
+"""The models resident on each accelerator."""
+
+
+@dataclass(frozen=True, slots=True)
+class SolverLimits:
+    """``deterministic``: ``limit_s`` counts in the solver's deterministic time, with one worker."""
+
+    limit_s: float
+    workers: int
+    seed: int
+    deterministic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutResult:
+    """``layout`` is None where nothing was found in time; ``missed`` and ``bound`` are costs, never below 0."""
+
+    layout: Layout | None
+    optimal: bool
+    missed: float
+    bound: float
+
+
+class ResidencyModel:
+    """The model of one snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        """Builds it. What loads stays, what is pinned comes, what drains is gone."""
+        self._snapshot = snapshot
+        self._model = cp_model.CpModel()
+        self._wanted = {name: found for name, found in snapshot.demand.items() if found.tokens_per_s > 0.0}
+        self._resident = {
+            (found.name, accelerator.name): self._model.new_bool_var("")
+            for accelerator in snapshot.accelerators
+            for found in snapshot.models.values()
+        }
+        self._time = {pair: self._model.new_int_var(0, _WHOLE, "") for pair in self._resident}
+        self._bound_accelerators()
+        self._bound_budget()
+        self._ideal = LEAST_SHARE * HEADROOM + HEADROOM * len(self._wanted)
+        self._model.maximize(self._worth_of_shares() - self._cost_of_changes() - self._cost_of_neighbours())
+
+    def solve(self, limits: SolverLimits) -> LayoutResult:
+        """The best layout found within the limits."""
+        solver = cp_model.CpSolver()
+        solver.parameters.num_workers = 1 if limits.deterministic else limits.workers
+        solver.parameters.random_seed = limits.seed
+        if limits.deterministic:
+            solver.parameters.max_deterministic_time = limits.limit_s
+        else:
+            solver.parameters.max_time_in_seconds = max(0.01, limits.limit_s)
+        status = solver.solve(self._model)
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return LayoutResult(None, optimal=False, missed=float(self._ideal), bound=0.0)
+        layout = {
+            accelerator.name: frozenset(
+                name for name in self._snapshot.models if solver.value(self._resident[name, accelerator.name])
+            )
+            for accelerator in self._snapshot.accelerators
+        }
+        missed, bound = self._ideal - solver.objective_value, self._ideal - solver.best_objective_bound
+        return LayoutResult(layout, status == cp_model.OPTIMAL, missed, max(0.0, min(missed, bound)))
+
+    def _bound_accelerators(self) -> None:
+        """Memory, time, and which replicas can or must be there."""
+        for accelerator in self._snapshot.accelerators:
+            memory = []
+            for model in self._snapshot.models.values():
+                resident = self._resident[model.name, accelerator.name]
+                memory.append(resident * (model.fixed_bytes + _pool_bytes(model, accelerator)))
+                self._model.add(self._time[model.name, accelerator.name] <= _WHOLE * resident)
+                self._fix(model, accelerator, resident)
+            self._model.add(sum(memory) <= accelerator.memory_bytes)
+            self._model.add(sum(self._time[name, accelerator.name] for name in self._snapshot.models) <= _WHOLE)
+
+    def _fix(self, model: ModelSpec, accelerator: AcceleratorState, resident: cp_model.IntVar) -> None:
+        phase = _phases(accelerator).get(model.name)
+        stays = phase is ReplicaPhase.READY and accelerator.name in model.pinned_on
+        if phase is ReplicaPhase.LOADING or stays:
+            self._model.add(resident == 1)
+        elif phase is not ReplicaPhase.READY and (model.name, accelerator.name) not in self._snapshot.load_s:
+            self._model.add(resident == 0)
+
+    def _bound_budget(self) -> None:
+        """Accelerators with a replica count as used."""
+        by_cluster: dict[str, list[cp_model.IntVar]] = {}
+        for accelerator in self._snapshot.accelerators:
+            used = self._model.new_bool_var("")
+            for name in self._snapshot.models:
+                self._model.add_implication(self._resident[name, accelerator.name], used)
+            by_cluster.setdefault(accelerator.cluster, []).append(used)
+        budget = self._snapshot.budget
+        self._model.add(sum(used for found in by_cluster.values() for used in found) <= budget.total)
+        for cluster, limit in budget.per_cluster.items():
+            self._model.add(sum(by_cluster.get(cluster, ())) <= limit)
+
+    def _worth_of_shares(self) -> cp_model.LinearExpr:
+        least = self._model.new_int_var(0, HEADROOM, "")
+        shares = []
+        for name, demand in self._wanted.items():
+            share = self._model.new_int_var(0, HEADROOM, "")
+            served = sum(self._rate(name, a) * self._time[name, a.name] for a in self._snapshot.accelerators)
+            wanted = max(1, min(_LARGEST_RATE, round(10 * demand.tokens_per_s)))
+            self._model.add(wanted * share <= served)
+            self._model.add(least <= share)
+            shares.append(share)
+        return cp_model.LinearExpr.sum([LEAST_SHARE * least, *shares])
+
+    def _rate(self, name: str, accelerator: AcceleratorState) -> int:
+        """Tenths of tokens a second that a replica serves with a full batch, alone on the accelerator."""
+        model, demand = self._snapshot.models[name], self._wanted[name]
+        speed = model.speeds.get(accelerator.kind)
+        if speed is None:
+            return 0
+        room = accelerator.memory_bytes - model.fixed_bytes if accelerator.kv_elastic else model.kv_pool_bytes
+        batch = max(1, min(model.max_batch, accelerator.slots, room // max(1, demand.kv_bytes)))
+        return min(_LARGEST_RATE, round(10 * batch * speed.decode_tokens_per_s / slowdown(speed, batch)))
+
+    def _cost_of_changes(self) -> cp_model.LinearExpr:
+        loads = [LOAD * self._resident[pair] for pair in self._pairs(ready=False)]
+        evictions = [EVICTION * (1 - self._resident[pair]) for pair in self._pairs(ready=True)]
+        return cp_model.LinearExpr.sum([*loads, *evictions])
+
+    def _pairs(self, *, ready: bool) -> Iterator[tuple[str, str]]:
+        """The replicas that serve now, or all that are not there."""
+        for accelerator in self._snapshot.accelerators:
+            phases = _phases(accelerator)
+            for name in self._snapshot.models:
+                there = phases.get(name) is ReplicaPhase.READY
+                if there if ready else phases.get(name) not in (ReplicaPhase.READY, ReplicaPhase.LOADING):
+                    yield name, accelerator.name
+
+    def _cost_of_neighbours(self) -> cp_model.LinearExpr:
+        """Every replica beyond the first on an accelerator, since those that share one are slow."""
+        costs = []
+        for accelerator in self._snapshot.accelerators:
+            beyond = self._model.new_int_var(0, len(self._snapshot.models), "")
+            residents = sum(self._resident[name, accelerator.name] for name in self._snapshot.models)
+            self._model.add(beyond >= residents - 1)
+            costs.append(NEIGHBOUR * beyond)
+        return cp_model.LinearExpr.sum(costs)
+
+
+def _phases(accelerator: AcceleratorState) -> dict[str, ReplicaPhase]:
+    return {replica.model: replica.phase for replica in accelerator.replicas}
+
+
+def _pool_bytes(model: ModelSpec, accelerator: AcceleratorState) -> int:
+    return 0 if accelerator.kv_elastic else model.kv_pool_bytes

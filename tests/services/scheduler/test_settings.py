@@ -1,0 +1,18 @@
+"""Settings that a scenario describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maestro.scenario import load
+from maestro_services.scheduler.settings import settings_of
+from maestro_solver.heuristics.dispatch import URGENCY
+
+SCENARIOS = Path(__file__).parents[3] / "scenarios"
+
+
+@pytest.mark.parametrize(("scenario", "starts"), [("laptop", None), ("one_node_4x80gb", URGENCY)])
+def test_stages_start_by_urgency_where_plans_decide_residency_alone(scenario: str, starts: object) -> None:
+    assert settings_of(load(SCENARIOS / f"{scenario}.yaml")).core.starts is starts
