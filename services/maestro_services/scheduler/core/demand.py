@@ -59,7 +59,7 @@ class Demand:
         for model in self._arrived:
             self._arrived[model] *= fading
         active = self._state.workflows
-        for workflow_id in active.keys() - self._counted:
+        for workflow_id in sorted(active.keys() - self._counted):
             for stage in active[workflow_id].stages.values():
                 if stage.models and stage.models[0] in self._models:
                     self._arrived[stage.models[0]] += self._tokens(stage)
