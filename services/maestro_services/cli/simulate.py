@@ -38,32 +38,42 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
     plan_interval: Annotated[float | None, typer.Option(help="Least time between plans, seconds.", min=0.0)] = None,
     jobs: Annotated[int, typer.Option(help="Processes that share the seeds.", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="File for the results; an interrupted run resumes from it.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="File for all that happens, JSON lines; one seed, no out.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a scenario: the real scheduler and planner, with engines made of its performance model."""
+    from functools import partial
+
     from rich.progress import Progress
 
     from maestro.errors import InvalidInputError
+    from maestro_services.simulation.experiment import run
     from maestro_services.simulation.policies import policy_named
+    from maestro_services.simulation.recorder import recording
     from maestro_services.simulation.sweep import sweep
 
     policy_named(policy)  # what is wrong is said before minutes of looking for the rate
     if load is not None and rate is not None:
         raise InvalidInputError("load", "and rate are both given", remedy="give one of them")
+    if record is not None and (seeds > 1 or out is not None):
+        raise InvalidInputError("record", "goes with one seed and no out", remedy="leave seeds and out away")
     experiment = _experiment(
         scenario, trace or [], workload, models_map, arrivals, process, duration, workflows, plan_interval
     )
     experiment = _at_rate(experiment, load, rate, scenario)
     with Progress(console=notices(), transient=True) as bar:
         tasks = {seed: bar.add_task(f"seed {seed}", total=1.0) for seed in range(1, seeds + 1)}
-        results = sweep(
-            experiment,
-            policy,
-            range(1, seeds + 1),
-            out=out,
-            jobs=jobs,
-            progress=lambda seed, share: bar.update(tasks[seed], completed=share),
-        )
+
+        def show(seed: int, share: float) -> None:
+            bar.update(tasks[seed], completed=share)
+
+        if record is None:
+            results = sweep(experiment, policy, range(1, seeds + 1), out=out, jobs=jobs, progress=show)
+        else:
+            with recording(record) as recorder:
+                results = {"seeds": [run(experiment, policy_named(policy), 1, partial(show, 1), recorder)]}
     emit(results, as_json=as_json, view=_view(results["seeds"], policy))
 
 

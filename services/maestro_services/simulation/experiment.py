@@ -14,6 +14,7 @@ from maestro_services.scheduler.settings import settings_of
 from maestro_services.simulation.engine_model import EngineModel
 from maestro_services.simulation.planner import ChargedPlanner
 from maestro_services.simulation.policies import SimulatedPolicy
+from maestro_services.simulation.recorder import Recorder
 from maestro_services.simulation.workload.arrivals import Process, arrivals, replayed
 from maestro_services.simulation.workload.models_map import ModelsMap
 from maestro_services.simulation.workload.source import WorkloadModel, workflows
@@ -43,19 +44,30 @@ class Experiment:
     plan_interval_s: float | None = None
 
 
-def run(experiment: Experiment, policy: SimulatedPolicy, seed: int, progress: Progress | None = None) -> Result:
-    """The result of one seed, JSON-able; all but ``stages_per_s`` is the same whenever it is run."""
+def run(
+    experiment: Experiment,
+    policy: SimulatedPolicy,
+    seed: int,
+    progress: Progress | None = None,
+    recorder: Recorder | None = None,
+) -> Result:
+    """The result of one seed, JSON-able; all but ``stages_per_s`` is the same whenever it is run.
+
+    ``progress`` is told the share that is done now and then, ``recorder`` everything that happens.
+    """
     settings = settings_of(experiment.scenario)
-    starts = None if policy.places_stages else settings.core.starts
+    starts = policy.start_order(settings.core.starts)
     config = replace(settings.core, dispatch=policy.dispatch, starts=starts, saves_predictor=False)
     if experiment.plan_interval_s is not None:
         config = replace(config, min_plan_interval_s=experiment.plan_interval_s)
     planner = None
     if policy.dispatch is None:
-        planner = ChargedPlanner(replace(settings.planner, limit_s=settings.planner.limit_s * policy.limit_factor))
+        planner = ChargedPlanner(policy.planner_config(settings.planner))
     simulation = Simulation(
-        config, partial(policy.predictor, settings.predictor), planner, experiment.engine_model, seed
+        config, partial(policy.predictor, settings.predictor), planner, experiment.engine_model, seed, recorder
     )
+    if recorder is not None:
+        recorder.run(seed, policy.name, config.fleet)
     source = _arrivals(experiment, policy, seed, settings.core.reference_kind)
     began_s = time.perf_counter()
     simulation.run(source, experiment.window, progress)

@@ -21,6 +21,7 @@ from maestro_services.simulation.engines.accelerator import SimulatedAccelerator
 from maestro_services.simulation.engines.link import SharedLink
 from maestro_services.simulation.engines.request import Request
 from maestro_services.simulation.events import EventQueue
+from maestro_services.simulation.recorder import Recorder
 from maestro_services.simulation.tally import Tally
 from maestro_services.simulation.workload.truth import Truth
 
@@ -30,13 +31,17 @@ TruthOf = Callable[[StageKey], Truth]
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all nodes of a run share. ``truth_of`` tells the true length of a stage, which no scheduler sees."""
+    """What all nodes of a run share. ``truth_of`` tells the true length of a stage, which no scheduler sees.
+
+    ``recorder`` is told how memory is taken; None: nobody is.
+    """
 
     engine_model: EngineModel
     events: EventQueue
     post: Post
     truth_of: TruthOf
     tally: Tally
+    recorder: Recorder | None = None
 
 
 class SimulatedNode:
@@ -58,6 +63,7 @@ class SimulatedNode:
         self._post = surroundings.post
         self._truth_of = surroundings.truth_of
         self._tally = surroundings.tally
+        self._recorder = surroundings.recorder
         self._random = Random(f"{seed}/{spec.name}")  # noqa: S311 - a simulation, no secret
         self._accelerators = {item.name: SimulatedAccelerator(item) for item in spec.accelerators}
         self._wakeups = dict.fromkeys(self._accelerators, float("inf"))
@@ -124,6 +130,7 @@ class SimulatedNode:
         request = Request(command.attempt_id, prompt_tokens, tokens, truth.prefill_factor, truth.decode_factor)
         self._running[command.attempt_id] = (command, self._events.now, tokens)
         self._accelerators[command.accelerator].add(command.model, request, self._events.now)
+        self._record(command.accelerator)
         self._wake(command.accelerator)
 
     def _fail(self, command: do.ExecuteAttempt, reason: Reason, detail: str, *, refused: bool) -> None:
@@ -139,6 +146,7 @@ class SimulatedNode:
         self.core.end_attempt(attempt_id, AttemptState.FAILED)
         self._tally.count_reservation(command.kv_bytes, self._events.now - started_s)
         self._events.after(0.0, lambda: self._post(on.AttemptStopped(attempt_id, tokens)))
+        self._record(command.accelerator)
         self._wake(command.accelerator)
 
     def _wake(self, name: str) -> None:
@@ -168,6 +176,7 @@ class SimulatedNode:
         used_bytes = (request.prompt_tokens + tokens) * model.kv_bytes_per_token
         self._tally.count_reservation(command.kv_bytes, took_s)
         self._tally.count_call(request.prompt_tokens, tokens, overflowed=used_bytes > command.kv_bytes)
+        self._record(command.accelerator)
         reason = "length" if whole > tokens else "stop"
         usage = TokenUsage(request.prompt_tokens, tokens)
         self._post(on.AttemptFinished(command.key, request.id, "", reason, usage, took_s))
@@ -186,6 +195,7 @@ class SimulatedNode:
             factor = self._random.lognormvariate(0.0, self._engine_model.load_noise)
             size_bytes = self._models[command.model].weights_bytes * factor
             self._disk.begin(key, size_bytes, self._events.now)
+            self._record(key.accelerator)
             self._watch_disk()
 
     def _watch_disk(self) -> None:
@@ -217,6 +227,7 @@ class SimulatedNode:
         replica = self.core.replica(key)
         self._tally.load_s += replica.load_took_s or 0.0
         self._accelerators[key.accelerator].start(self._models[key.model], replica.kv_pool_bytes)
+        self._record(key.accelerator)
         self.report()
 
     def _unload(self, command: do.UnloadReplica) -> None:
@@ -231,9 +242,18 @@ class SimulatedNode:
         if begun:
             self._tally.swaps += 1
             self._accelerators[key.accelerator].stop(key.model, self._events.now)
+            self._record(key.accelerator)
             self._events.after(self._engine_model.unload_s, lambda: self._unloaded(key))
 
     def _unloaded(self, key: ReplicaKey) -> None:
         if self.core.replica(key).phase is ReplicaPhase.DRAINING:
             self.core.finish_unload(key)
+            self._record(key.accelerator)
             self._post(on.ReplicaUnloaded(*key))
+
+    def _record(self, name: str) -> None:
+        """Tells the recorder, where there is one, what the accelerator's memory is taken by now."""
+        if self._recorder is not None:
+            engines, replicas = self._accelerators[name], self.core.ledgers[name].replicas
+            taken = [(replica, engines.used_bytes(model)) for model, replica in sorted(replicas.items())]
+            self._recorder.memory(self._events.now, name, taken)

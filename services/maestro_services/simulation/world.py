@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from maestro.snapshot import Snapshot, StageKey
-from maestro.status import StageState, WorkflowState
+from maestro.status import StageState, WorkflowState, WorkflowStatus
 from maestro_services.scheduler.core import CoreConfig, SchedulerCore
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
@@ -16,6 +16,7 @@ from maestro_services.simulation.events import EventQueue
 from maestro_services.simulation.node import SimulatedNode, Surroundings
 from maestro_services.simulation.planner import ChargedPlanner
 from maestro_services.simulation.prompts import SizedPrompts
+from maestro_services.simulation.recorder import Recorder
 from maestro_services.simulation.tally import Ended, Tally
 from maestro_services.simulation.workload.truth import Arrival, Truth
 from maestro_solver.predictor import LengthPredictor
@@ -63,10 +64,12 @@ class Simulation:
         planner: ChargedPlanner | None,
         engine_model: EngineModel,
         seed: int,
+        recorder: Recorder | None = None,
     ) -> None:
         """``planner`` None: the configuration's dispatch policy decides everything.
 
         ``make_predictor`` is given what tells the true length of ``workflow/stage``, for an oracle.
+        ``recorder`` is told what happens.
         """
         self.events = EventQueue()
         self.tally = Tally()
@@ -75,13 +78,14 @@ class Simulation:
         self.stages = 0
         self._config = config
         self._planner = planner
+        self._recorder = recorder
         self._active: dict[str, _Active] = {}
         self._due: deque[on.Event] = deque()
         self._handling = False
         self._tick_at_s = float("inf")
         self._arriving = True
         self._arrived = 0
-        surroundings = Surroundings(engine_model, self.events, self.post, self._truth_of, self.tally)
+        surroundings = Surroundings(engine_model, self.events, self.post, self._truth_of, self.tally, recorder)
         self._nodes = {
             node.name: SimulatedNode(node, config.fleet.models, surroundings, seed)
             for cluster in config.fleet.clusters
@@ -128,23 +132,30 @@ class Simulation:
 
     def _carry_out(self, outcome: do.Outcome) -> None:
         for transition in outcome.transitions:
-            match transition:
-                case do.StageChanged(status=status) if status.state is StageState.SUCCEEDED:
-                    self.stages += 1
-                case do.WorkflowEnded(status=status):
-                    self._end(status.id, status.state)
+            self._follow(transition)
         for effect in outcome.effects:
             match effect:
                 case do.RequestPlan(snapshot):
                     self._plan(snapshot)
                 case do.ReportPlan(provenance):
                     self.tally.plan_sources[provenance.source] += 1
+                    if self._recorder is not None:
+                        self._recorder.plan(self.events.now, str(provenance.source))
                 case do.ReportFallback(reason):
                     self.tally.fallbacks[reason] += 1
                 case do.SavePredictor() | do.SaveDrainedNodes() | do.ForgetNode() | do.FollowAttempt():
                     pass
                 case _:
                     self._nodes[effect.node].carry_out(effect)
+
+    def _follow(self, transition: do.Transition) -> None:
+        match transition:
+            case do.StageChanged(status=status):
+                self.stages += status.state is StageState.SUCCEEDED
+                if self._recorder is not None:
+                    self._recorder.stage(transition)
+            case do.WorkflowEnded(status=status):
+                self._end(status)
 
     def _plan(self, snapshot: Snapshot) -> None:
         """Has a plan made; it arrives after the time that the planner is charged for it."""
@@ -175,9 +186,11 @@ class Simulation:
         if active is not None and active.measured:
             active.late = self._count(active, attained=False, latency_s=None)
 
-    def _end(self, workflow_id: str, state: WorkflowState) -> None:
-        active = self._active.pop(workflow_id)
-        succeeded = state is WorkflowState.SUCCEEDED
+    def _end(self, status: WorkflowStatus) -> None:
+        if self._recorder is not None:
+            self._recorder.workflow(status, self.events.now)
+        active = self._active.pop(status.id)
+        succeeded = status.state is WorkflowState.SUCCEEDED
         self.tally.failures += not succeeded
         latency_s = self.events.now - active.arrival.at_s
         if active.measured:

@@ -73,6 +73,11 @@ class SimulatedAccelerator:
         wait_s = min([*waits, *self._overflows_s()])
         return self._now_s + max(_LEAST_WAIT_S, wait_s) if wait_s < float("inf") else None
 
+    def used_bytes(self, model: str) -> float:
+        """The KV memory that a model's replica uses; 0 where there is none that serves."""
+        replica = self._replicas.get(model)
+        return replica.used_bytes if replica is not None else 0.0
+
     def used_gib_s(self) -> float:
         """The integral of the KV memory in use, GiB seconds."""
         running = sum(r.used_token_s * r.model.kv_bytes_per_token for r in self._replicas.values())
