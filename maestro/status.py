@@ -49,7 +49,8 @@ class TokenUsage:
 class StageStatus:
     """One stage at one instant. ``kv_reserved_tokens`` counts prompt and output; ``attempts`` those begun so far.
 
-    ``replica_generation`` names the life of the replica that the last attempt was sent to.
+    ``replica_generation`` names the life of the replica that the last attempt was sent to. ``first_token_at_s`` is
+    known once the stage has succeeded.
     """
 
     id: str
@@ -70,6 +71,7 @@ class StageStatus:
     ready_at_s: float | None = None
     started_at_s: float | None = None
     ended_at_s: float | None = None
+    first_token_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

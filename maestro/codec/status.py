@@ -94,6 +94,7 @@ def stage_status_to_proto(status: StageStatus) -> pb.StageStatus:
         ready_at=instant_to_proto(status.ready_at_s),
         started_at=instant_to_proto(status.started_at_s),
         ended_at=instant_to_proto(status.ended_at_s),
+        first_token_at=instant_to_proto(status.first_token_at_s),
     )
 
 
@@ -121,6 +122,7 @@ def stage_status_from_proto(message: pb.StageStatus) -> StageStatus:
         ready_at_s=instant_from_proto(message.ready_at) if message.HasField("ready_at") else None,
         started_at_s=instant_from_proto(message.started_at) if message.HasField("started_at") else None,
         ended_at_s=instant_from_proto(message.ended_at) if message.HasField("ended_at") else None,
+        first_token_at_s=instant_from_proto(message.first_token_at) if message.HasField("first_token_at") else None,
     )
 
 

@@ -24,8 +24,11 @@ class TraceCall:
     ``step`` orders the calls of a workflow and ``parents`` are steps of earlier ones. ``prompt_tokens`` is the whole
     context. ``start_s`` counts from the workflow's start and ``arrival_s`` from the trace's. ``prompt_head`` is the
     beginning of the last message and ``prompt_chars`` that message's length; ``task`` is the beginning of what the
-    user asked of the workflow. Of all fields, ``completion_tokens``, ``response_chars``, ``latency_s`` and ``ending``
-    are known only once the call has ended.
+    user asked of the workflow. Of all fields, ``completion_tokens``, ``response_chars``, ``latency_s``,
+    ``first_token_s`` and ``ending`` are known only once the call has ended.
+
+    A trace that a scheduler recorded also says when all parents had ended (``ready_s``) and when the first token came
+    (``first_token_s``), both from the workflow's start, which ``accelerator`` ran the call, and the ``slo_class``.
     """
 
     workflow_id: str
@@ -49,6 +52,10 @@ class TraceCall:
     task_id: str = ""
     ending: Ending = Ending.UNKNOWN
     max_tokens: int | None = None
+    ready_s: float | None = None
+    first_token_s: float | None = None
+    accelerator: str = ""
+    slo_class: str = ""
 
     @property
     def outcome(self) -> LengthOutcome:

@@ -148,4 +148,8 @@ def _call(line: TraceLine) -> TraceCall:
         task_id=line.text("task_id", default=""),
         ending=_ENDINGS.get(line.text("finish", default=""), Ending.UNKNOWN),
         max_tokens=line.optional_count("max_tokens"),
+        ready_s=line.optional_seconds("ready"),
+        first_token_s=line.optional_seconds("first_token"),
+        accelerator=line.text("accelerator", default=""),
+        slo_class=line.text("slo_class", default=""),
     )

@@ -52,6 +52,7 @@ stage_statuses = st.builds(
     ready_at_s=st.none() | instants_s,
     started_at_s=st.none() | instants_s,
     ended_at_s=st.none() | instants_s,
+    first_token_at_s=st.none() | instants_s,
 )
 
 
@@ -74,7 +75,11 @@ def test_that_any_status_comes_back_equal_to_a_microsecond(stages, state, reason
 
 
 def _times(status):
-    stage_times = [time for stage in status.stages for time in (stage.ready_at_s, stage.started_at_s, stage.ended_at_s)]
+    stage_times = [
+        time
+        for stage in status.stages
+        for time in (stage.ready_at_s, stage.started_at_s, stage.first_token_at_s, stage.ended_at_s)
+    ]
     return [status.accepted_at_s, status.deadline_at_s, status.ended_at_s, *stage_times]
 
 

@@ -36,6 +36,12 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
     workflows: Annotated[int | None, typer.Option(help="Workflows that arrive at most.", min=1)] = None,
     seeds: Annotated[int, typer.Option(help="Seeds 1 to this are run.", min=1)] = 1,
     plan_interval: Annotated[float | None, typer.Option(help="Least time between plans, seconds.", min=0.0)] = None,
+    engine_mtbf: Annotated[
+        float | None, typer.Option(help="Mean seconds between the deaths of engines on one accelerator.", min=1.0)
+    ] = None,
+    node_mtbf: Annotated[float | None, typer.Option(help="Mean seconds until a node crashes.", min=1.0)] = None,
+    repair: Annotated[float, typer.Option(help="Seconds until a crashed node is back.", min=0.1)] = 60.0,
+    faults: Annotated[Path | None, typer.Option(help="Faults at given instants, JSON lines.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that share the seeds.", min=1)] = 1,
     out: Annotated[Path | None, typer.Option(help="File for the results; an interrupted run resumes from it.")] = None,
     record: Annotated[
@@ -62,6 +68,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
     experiment = _experiment(
         scenario, trace or [], workload, models_map, arrivals, process, duration, workflows, plan_interval
     )
+    experiment = _with_faults(experiment, engine_mtbf, node_mtbf, repair, faults)
     experiment = _at_rate(experiment, load, rate, scenario)
     with Progress(console=notices(), transient=True) as bar:
         tasks = {seed: bar.add_task(f"seed {seed}", total=1.0) for seed in range(1, seeds + 1)}
@@ -99,7 +106,8 @@ def _experiment(  # noqa: PLR0913, PLR0917 - the options of one command
     from maestro_services.simulation.world import Window
 
     scenario = load_scenario(scenario_file)
-    templates = templates_of(read_traces(traces)) if traces else family(workload)
+    calls = read_traces(traces) if traces else ()
+    templates = templates_of(calls) if traces else family(workload)
     instants: tuple[float, ...] = ()
     if arrivals is not None:
         instants = tuple(call.arrival_s for call in read_trace(arrivals) if call.arrival_s is not None)
@@ -109,7 +117,7 @@ def _experiment(  # noqa: PLR0913, PLR0917 - the options of one command
         known = ", ".join(arriving.Process)
         raise InvalidInputError("process", "is not known", value=process, remedy=f"use one of {known}")
     models = scenario.model_specs
-    chosen = mapping.spread(templates, models) | mapping.parse(models_map, models)
+    chosen = mapping.spread(templates, models) | mapping.recorded(calls, models) | mapping.parse(models_map, models)
     return Experiment(
         scenario,
         templates,
@@ -120,6 +128,18 @@ def _experiment(  # noqa: PLR0913, PLR0917 - the options of one command
         instants,
         plan_interval_s=plan_interval,
     )
+
+
+def _with_faults(
+    experiment: Experiment, engine_mtbf_s: float | None, node_mtbf_s: float | None, repair_s: float, file: Path | None
+) -> Experiment:
+    from dataclasses import replace
+
+    from maestro_services.scheduler.settings import settings_of
+    from maestro_services.simulation.faults import FaultModel, scheduled
+
+    planned = scheduled(file, settings_of(experiment.scenario).core.fleet) if file is not None else ()
+    return replace(experiment, faults=FaultModel(engine_mtbf_s, node_mtbf_s, repair_s, planned))
 
 
 def _at_rate(experiment: Experiment, load: float | None, rate: float | None, scenario_file: Path) -> Experiment:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maestro_services.cli.output import JsonOption, emit
+from maestro_services.cli.output import JsonOption, emit, notices
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from maestro.trace import TraceCall
 
 app = typer.Typer(help="Traces: recorded calls of workflows.", no_args_is_help=True)
-
-
-@app.callback()
-def _trace() -> None:
-    """Keep ``check`` a command of its own under ``trace``."""
 
 
 @app.command()
@@ -33,6 +28,35 @@ def check(
 
     summary = _summary(read_traces(files))
     emit(summary, as_json=as_json, view=_view(summary))
+
+
+@app.command()
+def record(
+    scenario: Annotated[Path, typer.Argument(help="The scenario that the scheduler runs with; its store is read.")],
+    out: Annotated[Path, typer.Option(help="The trace; one that is there already is gone on with.")],
+    follow: Annotated[bool, typer.Option("--follow", help="Go on as workflows end, until Ctrl-C.")] = False,
+    without_texts: Annotated[bool, typer.Option("--without-texts", help="Keep nothing of what was written.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the workflows that have succeeded as a trace, on the machine of the scheduler, while it runs or after."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    from maestro.scenario import load
+    from maestro_services.cli.trace_recording import Recording, drained
+    from maestro_services.cli.trace_recording import record as recording
+
+    store = load(scenario).scheduler.store
+    columns = (SpinnerColumn(), TextColumn("{task.completed} workflows, {task.fields[calls]} calls"))
+    printer = notices()
+    with Progress(*columns, console=printer, transient=True, disable=not printer.is_terminal) as progress:
+        task = progress.add_task("", total=None, calls=0)
+
+        def show(done: Recording) -> None:
+            progress.update(task, completed=done.workflows, calls=done.calls)
+
+        done = drained(recording(store, out, texts=not without_texts, follow=follow), show)
+    said = f"{done.workflows} workflows, {done.calls} calls written to {out}"
+    emit({"workflows": done.workflows, "calls": done.calls, "trace": str(out)}, as_json=as_json, view=said)
 
 
 def _summary(calls: Sequence[TraceCall]) -> dict[str, Any]:

@@ -173,7 +173,15 @@ class _Offset:
 def _finished(key: StageKey, event: node_pb2.AttemptEvent) -> on.AttemptFinished:
     finished = event.finished
     usage = TokenUsage(finished.usage.prompt_tokens, finished.usage.completion_tokens)
-    return on.AttemptFinished(key, event.attempt_id, finished.output, finished.finish_reason, usage, finished.total_s)
+    return on.AttemptFinished(
+        key,
+        event.attempt_id,
+        finished.output,
+        finished.finish_reason,
+        usage,
+        finished.total_s,
+        finished.first_token_s or None,
+    )
 
 
 def _failed(key: StageKey, event: node_pb2.AttemptEvent) -> on.AttemptFailed:

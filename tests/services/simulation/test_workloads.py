@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from random import Random
 
@@ -14,9 +15,10 @@ from maestro.errors import InvalidInputError
 from maestro.performance import stage_s
 from maestro.trace import TraceCall
 from maestro.workflow import ToolStage
+from maestro_services.simulation.prompts import SizedStage
 from maestro_services.simulation.workload import families
 from maestro_services.simulation.workload.arrivals import Process, arrivals, replayed
-from maestro_services.simulation.workload.models_map import parse, spread
+from maestro_services.simulation.workload.models_map import parse, recorded, spread
 from maestro_services.simulation.workload.source import WorkloadModel, workflows
 from maestro_services.simulation.workload.template import Template, TemplateStage, templates_of
 
@@ -116,3 +118,23 @@ def test_draws_follow_the_quantiles_they_were_fitted_to() -> None:
 def test_an_unknown_family_is_refused_with_the_list() -> None:
     with pytest.raises(InvalidInputError, match="agents"):
         families.family("nothing")
+
+
+def test_a_short_context_leaves_half_of_itself_to_the_prompt() -> None:
+    """Tests that prompts of a model whose context is shorter than the general bound keep their lengths."""
+    made = experiment((Template("essays", (TemplateStage("a", "writer", "", (), 900, 1500),)),))
+    specs = {name: replace(spec, context_tokens=2048) for name, spec in made.scenario.model_specs.items()}
+    source = WorkloadModel(made.templates, made.models_map, specs, "a100-80gb", QUIET)
+    (arrival,) = islice(workflows(source, iter([0.0]), seed=1), 1)
+    (stage,) = arrival.spec.stages
+    assert isinstance(stage, SizedStage)
+    assert (arrival.truths["a"].prompt_tokens, stage.max_tokens) == (900, 1024)
+
+
+def test_a_recorded_trace_runs_on_the_models_it_ran_on() -> None:
+    """Tests a role that ran as one model of the scenario, one that ran as two, and one of a model that is not there."""
+    specs = experiment().scenario.model_specs
+    one, two = list(specs)[:2]
+    ran_as = {"writer": (one, one), "critic": (one, two), "judge": ("gpt-4", "gpt-4")}
+    calls = [call(0, role=role, model=model) for role, models in ran_as.items() for model in models]
+    assert recorded(calls, specs) == {("essays", "writer"): one}

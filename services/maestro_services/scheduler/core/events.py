@@ -122,7 +122,10 @@ class ReplicaCommandRefused:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished:
-    """An engine ended an attempt with a result (finish reason stop, length or tool_calls)."""
+    """An engine ended an attempt with a result (finish reason stop, length or tool_calls).
+
+    ``engine_s`` and ``first_token_s`` count from the request to its last byte and to its first token (None: not known).
+    """
 
     key: StageKey
     attempt_id: str
@@ -130,6 +133,7 @@ class AttemptFinished:
     finish_reason: str
     usage: TokenUsage
     engine_s: float
+    first_token_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from maestro.costs import LengthObservation, LengthOutcome
 from maestro.reasons import Reason
 from maestro.snapshot import StageKey
 from maestro.status import StageState, WorkflowState
@@ -18,6 +17,7 @@ from maestro_services.scheduler.core.events import (
     CancelRequested,
     WorkflowSubmitted,
 )
+from maestro_services.scheduler.core.learning import Learning
 from maestro_services.scheduler.core.ordering import Ordering
 from maestro_services.scheduler.core.outcome import (
     AcknowledgeAttempts,
@@ -35,20 +35,18 @@ from maestro_services.scheduler.core.records import (
     WorkflowRecord,
 )
 from maestro_services.scheduler.core.state import SchedulerState
-from maestro_solver.predictor import LengthPredictor
 
 MOST_REFUSALS = 100
-OBSERVATIONS_TOGETHER = 32
 
 
 class Lifecycle:
     """Applies what happens to workflows and stages."""
 
-    def __init__(self, state: SchedulerState, costing: Costing, predictor: LengthPredictor, ordering: Ordering) -> None:
+    def __init__(self, state: SchedulerState, costing: Costing, learning: Learning, ordering: Ordering) -> None:
         """The parts it works on; it owns none of them."""
         self._state = state
         self._costing = costing
-        self._predictor = predictor
+        self._learning = learning
         self._ordering = ordering
 
     def submit(self, event: WorkflowSubmitted, now: float, outcome: Outcome) -> None:
@@ -89,11 +87,13 @@ class Lifecycle:
             return
         workflow = self._state.workflows[event.key.workflow]
         stage.output, stage.usage, stage.finish_reason = event.output, event.usage, event.finish_reason
+        if stage.started_at_s is not None and event.first_token_s is not None:
+            stage.first_token_at_s = stage.started_at_s + event.first_token_s
         workflow.service_s += event.engine_s
         kind = self._state.accelerators[stage.attempt.accelerator].spec.kind
         self._costing.observe_pace(stage.attempt.model, kind, event.usage, event.engine_s)
         stage.ran_in_cluster = self._state.accelerators[stage.attempt.accelerator].cluster
-        self._learn(workflow, stage.spec, stage, censored=event.finish_reason == "length")
+        self._learning.end(workflow, stage, stage.attempt)
         self.succeed(stage, now, outcome)
         self._release(stage, outcome)
 
@@ -190,6 +190,7 @@ class Lifecycle:
         sequence = self._state.next_sequence()
         outcome.transitions.append(WorkflowEnded(sequence, now, workflow.status(sequence, stages=False)))
         del self._state.workflows[workflow.id]
+        self._learning.forget(workflow.id)
         self._state.plan_wanted = True
 
     def _stop(self, workflow: WorkflowRecord, stage: StageRecord, reason: Reason, now: float, outcome: Outcome) -> None:
@@ -221,11 +222,9 @@ class Lifecycle:
 
     def _await_stop(self, workflow: WorkflowRecord, stage: StageRecord, attempt: Attempt) -> None:
         """The attempt keeps its place until its node has stopped it: nobody else is refused for it."""
-        features = None
-        if isinstance(stage.spec, LlmStage) and not _is_forced(stage.spec):
-            features = self._costing.features(stage.spec, workflow.spec.app, attempt.model, stage.prompt_tokens)
+        unlearnt = self._learning.under_way(workflow, stage, attempt)
         accelerator = self._state.accelerators[attempt.accelerator]
-        accelerator.begin_stop(StoppingAttempt(stage.key, attempt, features))
+        accelerator.begin_stop(StoppingAttempt(stage.key, attempt, unlearnt))
         self._free_place(stage)
 
     def _forget_place(self, stage: StageRecord) -> None:
@@ -251,39 +250,14 @@ class Lifecycle:
             stopping = accelerator.stopping.get(event.attempt_id)
             if stopping is not None:
                 self.free_stopped(accelerator, event.attempt_id)
-                if stopping.features is not None and event.completion_tokens > 0:
-                    tokens = event.completion_tokens
-                    self._observe(LengthObservation(stopping.features, tokens, LengthOutcome.CENSORED))
+                if stopping.unlearnt is not None:
+                    self._learning.stop(stopping.unlearnt, event.completion_tokens)
 
     def free_stopped(self, accelerator: AcceleratorRecord, attempt_id: str) -> None:
         """Nothing of a stopping attempt is left on its node."""
         accelerator.end_stop(attempt_id)
         self._state.touched.add(accelerator.spec.name)
 
-    def _learn(self, workflow: WorkflowRecord, spec: LlmStage, stage: StageRecord, *, censored: bool) -> None:
-        if stage.attempt is None or stage.usage is None or _is_forced(spec):
-            return
-        features = self._costing.features(spec, workflow.spec.app, stage.attempt.model, stage.usage.prompt_tokens)
-        kind = LengthOutcome.CENSORED if censored else LengthOutcome.COMPLETE
-        self._observe(LengthObservation(features, stage.usage.completion_tokens, kind))
-
-    def learn(self) -> None:
-        """Hands what was seen since to the predictor, together: with every lesson it works its forecasts out anew."""
-        for observation in self._state.unlearnt:
-            self._predictor.observe(observation)
-        self._state.observations += len(self._state.unlearnt)
-        self._state.unlearnt.clear()
-
-    def _observe(self, observation: LengthObservation) -> None:
-        self._state.unlearnt.append(observation)
-        if len(self._state.unlearnt) >= OBSERVATIONS_TOGETHER:
-            self.learn()
-
     def _record(self, stage: StageRecord, now: float, outcome: Outcome, voided_attempt: str = "") -> None:
         sequence = self._state.next_sequence()
         outcome.transitions.append(StageChanged(sequence, now, stage.key.workflow, stage.status(), voided_attempt))
-
-
-def _is_forced(spec: LlmStage) -> bool:
-    """Whether the output's length was dictated, so that it says nothing of what the model would have written."""
-    return spec.sampling.min_tokens is not None or bool(spec.sampling.ignore_eos)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from maestro.costs import LengthFeatures, LengthForecast
+from maestro.costs import LengthForecast
 from maestro.fleet import AcceleratorSpec, NodeSpec
 from maestro.prompt import FittedPrompt
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase, RunOption, StageKey
 from maestro.status import StageState, StageStatus, TokenUsage, WorkflowState, WorkflowStatus
 from maestro.workflow import LlmStage, Stage, WorkflowSpec
+from maestro_solver.predictor.lessons import Unlearnt
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at a stage on a replica. ``recovered``: an earlier scheduler sent it."""
+    """One try at a stage. ``recovered``: an earlier scheduler sent it. ``produced_tokens``: as its node last said."""
 
     id: str
     accelerator: str
@@ -28,6 +29,7 @@ class Attempt:
     expected_end_s: float
     latest_end_s: float
     recovered: bool = False
+    produced_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,8 @@ class Misfit:
 class StageRecord:
     """A stage of an accepted workflow. ``prompts`` holds the rendered prompt for each model it was counted for.
 
-    ``misfits`` holds the acceptable models that it turned out not to be able to run as.
-    ``typical_s`` is the predicted time on the reference accelerator and ``expected_tokens`` the predicted output;
-    ``tail_s`` is the longest predicted path from the stage's start to the end of its workflow.
+    ``misfits`` holds the acceptable models that it turned out not to be able to run as. Predictions: ``typical_s`` on
+    the reference accelerator, ``expected_tokens`` of output, ``tail_s`` from its start to the end of its workflow.
     """
 
     key: StageKey
@@ -71,6 +72,7 @@ class StageRecord:
     ready_at_s: float | None = None
     started_at_s: float | None = None
     ended_at_s: float | None = None
+    first_token_at_s: float | None = None
     not_before_s: float = 0.0
     prompts: dict[str, FittedPrompt] = field(default_factory=dict)
     misfits: dict[str, Misfit] = field(default_factory=dict)
@@ -123,6 +125,7 @@ class StageRecord:
             ready_at_s=self.ready_at_s,
             started_at_s=self.started_at_s,
             ended_at_s=self.ended_at_s,
+            first_token_at_s=self.first_token_at_s,
         )
 
 
@@ -205,14 +208,11 @@ class ReplicaRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoppingAttempt:
-    """An attempt that was told to stop: it holds its place until its node has stopped it.
-
-    ``features`` is what the predictor needs to learn from how far it came; None where that says nothing.
-    """
+    """An attempt told to stop: it holds its place until it has. ``unlearnt``: for the predictor, if it can learn."""
 
     key: StageKey
     attempt: Attempt
-    features: LengthFeatures | None
+    unlearnt: Unlearnt | None
 
 
 @dataclass(slots=True)

@@ -97,6 +97,7 @@ def _apply(state: SchedulerState, stage: StageRecord, status: StageStatus) -> No
         status.started_at_s,
         status.ended_at_s,
     )
+    stage.first_token_at_s = status.first_token_at_s
     accelerator = state.accelerators.get(status.accelerator)
     if accelerator is not None and status.state is StageState.SUCCEEDED:
         stage.ran_in_cluster = accelerator.cluster

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from maestro.errors import InvalidInputError
 from maestro.fleet import ModelSpec
+from maestro.trace import TraceCall
 from maestro_services.simulation.workload.template import Template
 
 Pair = tuple[str, str]
@@ -34,6 +35,14 @@ def spread(templates: Iterable[Template], models: Mapping[str, ModelSpec]) -> di
         chosen[pair] = min(fitting, key=lambda name: ((taken[name] + output[pair]) / _speed(models[name]), name))
         taken[chosen[pair]] += output[pair]
     return chosen
+
+
+def recorded(calls: Iterable[TraceCall], models: Mapping[str, ModelSpec]) -> dict[Pair, str]:
+    """The pairs of a trace whose calls all ran as one and the same of these models."""
+    ran_as: dict[Pair, set[str]] = defaultdict(set)
+    for call in calls:
+        ran_as[call.app, call.role].add(call.model)
+    return {pair: name for pair, found in ran_as.items() if len(found) == 1 and (name := next(iter(found))) in models}
 
 
 def parse(text: str, models: Mapping[str, ModelSpec]) -> dict[Pair, str]:

@@ -22,7 +22,7 @@ DEADLINE_FACTORS: Mapping[str, float] = {"interactive": 2.0, "standard": 4.0, "b
 CLASS_SHARES: Mapping[str, float] = {"interactive": 0.4, "standard": 0.4, "batch": 0.2}
 
 MAX_TOKENS = 4096
-"""Bound on an output, where the workload does not say; longer ones are cut."""
+"""Bound on an output; longer ones are cut. A model whose context is short has half of it as its bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,19 @@ def _workflow(
 ) -> Arrival:
     stages: list[Stage] = []
     truths: dict[str, Truth] = {}
-    output = {stage.id: stage.output_tokens for stage in template.stages}
+    quoted = {
+        stage.id: min(stage.output_tokens, _longest_output(model.models[model.models_map[template.app, stage.role]]))
+        for stage in template.stages
+    }
     for stage in template.stages:
         runs_as = model.models_map[template.app, stage.role]
         after = stage.parents
         if stage.pause_s > 0:
             stages.append(ToolStage(f"before-{stage.id}", "pause", after, duration_s=stage.pause_s))
             after = (f"before-{stage.id}",)
-        quoted = sum(min(output[parent], MAX_TOKENS) for parent in stage.parents)
-        stages.append(_stage(stage, runs_as, after, quoted, f"{name}/{stage.id}" if model.tells_truth else ""))
+        own_tokens = stage.prompt_tokens - sum(quoted[parent] for parent in stage.parents)
+        identity = f"{name}/{stage.id}" if model.tells_truth else ""
+        stages.append(_stage(stage, model.models[runs_as], after, own_tokens, identity))
         truths[stage.id] = _truth(stage, model.models[runs_as], model.engine_model, random)
     path_s = _critical_path_s(stages, truths, model)
     factor = DEADLINE_FACTORS[slo_class]
@@ -71,24 +75,28 @@ def _workflow(
     return Arrival(name, at_s, spec, truths, factor * path_s)
 
 
-def _stage(stage: TemplateStage, model: str, after: tuple[str, ...], quoted: int, identity: str) -> LlmStage:
+def _longest_output(model: ModelSpec) -> int:
+    return min(MAX_TOKENS, max(1, model.context_tokens // 2))
+
+
+def _stage(stage: TemplateStage, model: ModelSpec, after: tuple[str, ...], own_tokens: int, identity: str) -> LlmStage:
     return SizedStage(
         id=stage.id,
         role=stage.role,
-        models=(model,),
+        models=(model.name,),
         messages=(),
-        max_tokens=MAX_TOKENS,
+        max_tokens=_longest_output(model),
         after=after,
         phase=identity or stage.phase,
         context_policy=ContextPolicy.TRUNCATE_OLDEST,
-        own_tokens=max(1, stage.prompt_tokens - quoted),
+        own_tokens=max(1, own_tokens),
         prompt_tokens=stage.prompt_tokens,
     )
 
 
 def _truth(stage: TemplateStage, model: ModelSpec, noise: EngineModel, random: Random) -> Truth:
     return Truth(
-        prompt_tokens=max(1, min(stage.prompt_tokens, model.context_tokens - MAX_TOKENS)),
+        prompt_tokens=max(1, min(stage.prompt_tokens, model.context_tokens - _longest_output(model))),
         output_tokens=stage.output_tokens,
         prefill_factor=math.exp(random.gauss(0.0, noise.prefill_noise)),
         decode_factor=math.exp(random.gauss(0.0, noise.decode_noise)),
@@ -106,6 +114,6 @@ def _critical_path_s(stages: list[Stage], truths: Mapping[str, Truth], model: Wo
             truth = truths[stage.id]
             speeds = model.models[stage.models[0]].speeds
             speed = speeds.get(model.reference_kind) or next(iter(speeds.values()))
-            seconds = stage_s(speed, truth.prompt_tokens, min(truth.output_tokens, MAX_TOKENS))
+            seconds = stage_s(speed, truth.prompt_tokens, min(truth.output_tokens, stage.max_tokens))
         ends[stage.id] = start_s + seconds
     return max(ends.values())
