@@ -122,7 +122,9 @@ class LengthPredictor:
             return  # 'at least 0 tokens' says nothing
         bucket = bucket_of(tokens)
         for key in reversed(keys_of(observation.features)):  # coarse keys last: they are forgotten last
-            histogram = self._histograms.setdefault(key, CensoredHistogram())
+            histogram = self._histograms.get(key)
+            if histogram is None:
+                histogram = self._histograms[key] = CensoredHistogram()
             histogram.add(bucket, censored=censored, retention=self._retention)
             self._histograms.move_to_end(key)
         while len(self._histograms) > self._config.max_keys:

@@ -21,8 +21,6 @@ from maestro_services.scheduler.core.starting import Starter
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.heuristics.dispatch import Site
 
-REORDER_EVERY_S = 1.0
-
 
 class Dispatch:
     """Starts ready stages in the policy's order and has its loads ordered."""
@@ -44,7 +42,6 @@ class Dispatch:
         self._ordering = ordering
         self._loading = loading
         self._models = state.config.fleet.models
-        self._reordered_at_s = float("-inf")
         self._nodeless = False
 
     def place_ready(self, now: float, outcome: Outcome, *, moved: bool) -> None:
@@ -55,7 +52,7 @@ class Dispatch:
             return
         if self._explain_no_node():
             return
-        self._reorder(now)
+        self._ordering.reorder(self._state, now)
         self._start_in_order(now, outcome)
         plans_load = self._state.config.dispatch is None and not self._state.planner_down
         self._loading.consider(now, turns_only=plans_load)
@@ -72,17 +69,6 @@ class Dispatch:
                     stage.reason = Reason.NO_NODE if nodeless else Reason.WAITING_FOR_PLAN
         self._nodeless = nodeless
         return nodeless
-
-    def _reorder(self, now: float) -> None:
-        policy = self._state.config.policy
-        if policy is None or not policy.changes_with_time or now < self._reordered_at_s + REORDER_EVERY_S:
-            return
-        self._reordered_at_s = now
-        for key in list(self._state.ready):
-            stage = self._state.stage(key)
-            if stage is not None:
-                workflow = self._state.workflows[key.workflow]
-                self._state.ready.move(key, self._ordering.key(workflow, stage, now))
 
     def _start_in_order(self, now: float, outcome: Outcome) -> None:
         """Goes through the most wanted stages until each model's next one has no room."""
@@ -117,10 +103,10 @@ class Dispatch:
     def _obstacle(self, stage: StageRecord) -> Reason:
         """Why the stage that is next has no room: its models serve nowhere, or are full where they do."""
         phases = {
-            replica.phase
-            for accelerator in self._state.usable()
-            for replica in accelerator.replicas.values()
-            if replica.model in stage.models
+            accelerator.replicas[model].phase
+            for model in stage.models
+            for accelerator in self._state.hosts.of(model)
+            if self._state.is_usable(accelerator.spec.name)
         }
         if ReplicaPhase.READY in phases:
             return Reason.WAITING_FOR_BATCH_SLOT
@@ -133,7 +119,7 @@ class Dispatch:
         before = {workflow.stages[stage_id].ran_in_cluster for stage_id in stage.spec.after} - {""}
         found = []
         for model in stage.models:
-            for accelerator in self._state.accelerators.values():
+            for accelerator in self._state.hosts.of(model):
                 option = options.get((model, accelerator.spec.kind))
                 if option is not None and self._has_room(accelerator, option):
                     away = bool(before - {accelerator.cluster})

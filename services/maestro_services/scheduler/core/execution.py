@@ -149,9 +149,10 @@ class Execution:
     def _load(self, accelerator: AcceleratorRecord, load: PlannedLoad, now: float, outcome: Outcome) -> None:
         load.generation = self._state.next_generation()
         seconds = load.ready_at_s - load.load_at_s
-        accelerator.replicas[load.model] = ReplicaRecord(
+        replica = ReplicaRecord(
             load.model, load.generation, ReplicaPhase.LOADING, load.kv_pool_bytes, now + seconds, now
         )
+        self._state.hosts.put(accelerator, replica)
         outcome.effects.append(
             LoadReplica(accelerator.node, accelerator.spec.name, load.model, load.generation, load.kv_pool_bytes)
         )

@@ -40,6 +40,7 @@ class Loading:
         self._models = state.config.fleet.models
         self._next_s = float("-inf")
         self._homeless_since_s: dict[str, float] = {}
+        self._quickest_s = {name: self._quickest_load_s(model) for name, model in self._models.items()}
 
     def consider(self, now: float, *, turns_only: bool = False) -> None:
         """Orders the loads that are worth it now; does nothing more often than once a second.
@@ -67,7 +68,7 @@ class Loading:
             self._homeless_since_s.pop(model.name, None)
         else:
             self._homeless_since_s.setdefault(model.name, now)
-        if turns_only and not self._is_left_out(model.name, now):
+        if wait_s <= self._quickest_s[model.name] or (turns_only and not self._is_left_out(model.name, now)):
             return
         sites = [site for a in self._state.usable() if (site := self._site(a, model, wait_s, now)) is not None]
         if sites:
@@ -174,18 +175,15 @@ class Loading:
         """The accelerators where the model serves or will, and is not to leave."""
         return [
             accelerator
-            for accelerator in self._state.accelerators.values()
-            if (replica := accelerator.replicas.get(model)) is not None
-            and replica.phase in SERVING
+            for accelerator in self._state.hosts.of(model)
+            if accelerator.replicas[model].phase in SERVING
             and self._state.agenda.next_eviction(accelerator.spec.name, model) is None
         ]
 
     def _is_coming(self, model: str) -> bool:
         planned = any(load.model == model for loads in self._state.agenda.loads.values() for load in loads)
         return planned or any(
-            replica.phase is ReplicaPhase.LOADING
-            for accelerator in self._state.accelerators.values()
-            if (replica := accelerator.replicas.get(model)) is not None
+            accelerator.replicas[model].phase is ReplicaPhase.LOADING for accelerator in self._state.hosts.of(model)
         )
 
     def _is_promised(self, accelerator: AcceleratorRecord) -> bool:
@@ -206,6 +204,12 @@ class Loading:
         limit = budget.per_cluster.get(accelerator.cluster)
         in_cluster = sum(other.cluster == accelerator.cluster for other in used)
         return len(used) < budget.total and (limit is None or in_cluster < limit)
+
+    def _quickest_load_s(self, model: ModelSpec) -> float:
+        """The least time in which some accelerator of the fleet loads the model: no wait below it is worth a load."""
+        kinds = model.speeds.keys()
+        accelerators = self._state.accelerators.values()
+        return min((self._load_s(a, model) for a in accelerators if a.spec.kind in kinds), default=float("inf"))
 
     def _load_s(self, accelerator: AcceleratorRecord, model: ModelSpec) -> float:
         node = self._state.nodes[accelerator.node].spec

@@ -71,7 +71,7 @@ class Replicas:
 
     def forget(self, accelerator: AcceleratorRecord) -> None:
         """Nothing on the accelerator is believed any more."""
-        accelerator.replicas.clear()
+        self._state.hosts.clear(accelerator)
         accelerator.retired.clear()
 
     def _apply(self, accelerator: AcceleratorRecord, report: ReplicaReport, now: float, outcome: Outcome) -> None:
@@ -107,7 +107,7 @@ class Replicas:
         start_s = self._state.config.fleet.models[report.model].speeds[accelerator.spec.kind].start_s
         ready_at_s = now if report.phase is ReplicaPhase.READY else now + max(0.0, start_s - report.load_s)
         replica = ReplicaRecord(report.model, report.generation, report.phase, report.kv_pool_bytes, ready_at_s, now)
-        accelerator.replicas[report.model] = replica
+        self._state.hosts.put(accelerator, replica)
         return replica
 
     def _load_failed(self, accelerator: AcceleratorRecord, model: str, generation: int, now: float) -> None:
@@ -124,5 +124,5 @@ class Replicas:
         """The replica's present life is over; whatever is still said of it is old."""
         replica = accelerator.replicas.get(model)
         if replica is not None and replica.generation <= generation:
-            del accelerator.replicas[model]
+            self._state.hosts.remove(accelerator, model)
         accelerator.retired[model] = max(generation, accelerator.retired.get(model, -1))

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from maestro.costs import LengthObservation
 from maestro.fleet import NodeSpec
 from maestro.plan import Plan
 from maestro.snapshot import StageKey
 from maestro_services.scheduler.core.agenda import Agenda
 from maestro_services.scheduler.core.config import CoreConfig
+from maestro_services.scheduler.core.fairness import Fairness
+from maestro_services.scheduler.core.hosts import Hosts
 from maestro_services.scheduler.core.ready import ReadyQueue
 from maestro_services.scheduler.core.records import (
     AcceleratorRecord,
@@ -38,6 +39,8 @@ class SchedulerState:
     workflows: dict[str, WorkflowRecord] = field(default_factory=dict)
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
     accelerators: dict[str, AcceleratorRecord] = field(default_factory=dict)
+    hosts: Hosts = field(init=False)
+    fairness: Fairness = field(init=False)
     attempts: dict[str, StageKey] = field(default_factory=dict)
     agenda: Agenda = field(default_factory=Agenda)
     ready: ReadyQueue = field(default_factory=ReadyQueue)
@@ -50,12 +53,16 @@ class SchedulerState:
     planner_down: bool = False
     rejections: int = 0
     generations: int = 0
-    observations: int = 0
-    unlearnt: list[LengthObservation] = field(default_factory=list)
     last_tick_s: float = 0.0
     newly_ready: list[StageKey] = field(default_factory=list)
     tools_to_start: list[StageKey] = field(default_factory=list)
     tool_timers: list[tuple[float, StageKey]] = field(default_factory=list)
+    _by_node: dict[str, list[AcceleratorRecord]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """No accelerator has a replica yet, and nothing was started."""
+        self.hosts = Hosts(self.accelerators)
+        self.fairness = Fairness(self.config.starvation_after_s, self.config.least_shares)
 
     @classmethod
     def initial(cls, config: CoreConfig, epoch: int, sequence: int) -> SchedulerState:
@@ -68,8 +75,9 @@ class SchedulerState:
 
     def _add_node(self, node: NodeSpec, cluster: str) -> None:
         self.nodes[node.name] = NodeRecord(node, cluster)
-        for spec in node.accelerators:
-            self.accelerators[spec.name] = AcceleratorRecord(spec, node.name, cluster)
+        records = [AcceleratorRecord(spec, node.name, cluster) for spec in node.accelerators]
+        self._by_node[node.name] = records
+        self.accelerators |= {record.spec.name: record for record in records}
 
     def next_sequence(self) -> int:
         """A new transition number."""
@@ -108,8 +116,8 @@ class SchedulerState:
             yield heappop(self.tool_timers)[1]
 
     def on_node(self, node: str) -> list[AcceleratorRecord]:
-        """The node's accelerators."""
-        return [accelerator for accelerator in self.accelerators.values() if accelerator.node == node]
+        """The node's accelerators; to be read only."""
+        return self._by_node[node]
 
     def touch_node(self, node: str) -> None:
         """All accelerators of the node may be able to go on: they wait for each other's loads."""
