@@ -12,6 +12,7 @@ from typing import Any
 from maestro.scenario import Scenario
 from maestro_services.scheduler.settings import settings_of
 from maestro_services.simulation.engine_model import EngineModel
+from maestro_services.simulation.faults import FaultModel, faults
 from maestro_services.simulation.planner import ChargedPlanner
 from maestro_services.simulation.policies import SimulatedPolicy
 from maestro_services.simulation.recorder import Recorder
@@ -42,6 +43,7 @@ class Experiment:
     instants: tuple[float, ...] = ()
     engine_model: EngineModel = field(default_factory=EngineModel)
     plan_interval_s: float | None = None
+    faults: FaultModel = field(default_factory=FaultModel)
 
 
 def run(
@@ -57,14 +59,20 @@ def run(
     """
     settings = settings_of(experiment.scenario)
     starts = policy.start_order(settings.core.starts)
-    config = replace(settings.core, dispatch=policy.dispatch, starts=starts, saves_predictor=False)
+    config = replace(settings.core, dispatch=policy.dispatch, starts=starts)
     if experiment.plan_interval_s is not None:
         config = replace(config, min_plan_interval_s=experiment.plan_interval_s)
     planner = None
     if policy.dispatch is None:
         planner = ChargedPlanner(policy.planner_config(settings.planner))
     simulation = Simulation(
-        config, partial(policy.predictor, settings.predictor), planner, experiment.engine_model, seed, recorder
+        config,
+        partial(policy.predictor, settings.predictor),
+        planner,
+        experiment.engine_model,
+        seed,
+        faults=faults(experiment.faults, config.fleet, seed),
+        recorder=recorder,
     )
     if recorder is not None:
         recorder.run(seed, policy.name, config.fleet)
@@ -95,7 +103,7 @@ def _result(simulation: Simulation, seed: int, wall_s: float) -> Result:
     tally, now_s = simulation.tally, simulation.events.now
     return {
         "seed": seed,
-        "workflows": len(tally.workflows),
+        "workflows": tally.workflows,
         "attainment": tally.attainment(),
         "stages": simulation.stages,
         "stages_per_s": simulation.stages / wall_s if wall_s > 0 else 0.0,
@@ -111,6 +119,8 @@ def _result(simulation: Simulation, seed: int, wall_s: float) -> Result:
         "fallbacks": _counts(tally.fallbacks),
         "refusals": tally.refusals,
         "failures": tally.failures,
+        "engine_faults": tally.engine_faults,
+        "node_faults": tally.node_faults,
         "solver_cpu_s": tally.solver_s,
         "throughput_tokens_per_s": (tally.prompt_tokens + tally.output_tokens) / now_s if now_s > 0 else 0.0,
         "latency_s": tally.latency_s(),

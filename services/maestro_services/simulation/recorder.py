@@ -21,13 +21,15 @@ class Recorder:
     - ``run``: ``seed``, ``policy``. The first line.
     - ``accelerator``: ``name``, ``node``, ``cluster``, ``kind``, ``memory_bytes``. One for each, before all else.
     - ``attempt``, when it ends: ``workflow``, ``stage``, ``attempt`` (its number), ``role``, ``model``,
-      ``accelerator`` (both empty for a tool), ``ready_s``, ``start_s`` (null: never started), ``end_s``, ``state``
-      (``succeeded``, ``failed``, ``cancelled``, or ``voided``: tried again), ``prompt_tokens``, ``output_tokens``.
+      ``accelerator`` (both empty for a tool), ``ready_s``, ``start_s`` (null: never started), ``first_token_s`` (null:
+      not succeeded), ``end_s``, ``state`` (``succeeded``, ``failed``, ``cancelled``, or ``voided``: tried again),
+      ``prompt_tokens``, ``output_tokens``.
     - ``workflow``, when it ends: ``workflow``, ``app``, ``slo_class``, ``arrival_s``, ``deadline_s``, ``end_s``,
       ``state``. Those that have not ended when the run does have no line.
     - ``memory``, with every change: ``at_s``, ``accelerator``, and its ``replicas``, each with ``model``, ``phase``,
       ``fixed_bytes`` (weights and overhead), ``pool_bytes`` (0: elastic), ``reserved_bytes``, ``used_bytes``.
     - ``plan``, when one comes into force: ``at_s``, ``source``.
+    - ``fault``: ``at_s``, ``node``, ``accelerator`` (empty: the whole node).
     """
 
     def __init__(self, sink: TextIO) -> None:
@@ -93,6 +95,10 @@ class Recorder:
         """A plan has come into force."""
         self._write(event="plan", at_s=at_s, source=source)
 
+    def fault(self, at_s: float, node: str, accelerator: str) -> None:
+        """An engine of an accelerator has died, or the whole node where none is named."""
+        self._write(event="fault", at_s=at_s, node=node, accelerator=accelerator)
+
     def _attempt(self, workflow_id: str, status: StageStatus, state: str, end_s: float) -> None:
         usage = status.usage
         self._write(
@@ -105,6 +111,7 @@ class Recorder:
             accelerator=status.accelerator,
             ready_s=status.ready_at_s,
             start_s=status.started_at_s,
+            first_token_s=status.first_token_at_s,
             end_s=end_s,
             state=state,
             prompt_tokens=usage.prompt_tokens if usage else 0,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from array import array
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,24 +12,34 @@ import numpy as np
 _GIB = float(1 << 30)
 
 
-@dataclass(slots=True)
-class Ended:
-    """A workflow of the measured window: whether it made its deadline, and how long it took if it has succeeded.
+def _no_seconds() -> array[float]:
+    return array("d")
 
-    One that is late is counted when its deadline passes; its latency is put in if it succeeds later.
+
+@dataclass(slots=True)
+class ClassTally:
+    """The measured workflows of one service level: counts and sums of weights.
+
+    ``latencies_s`` holds eight bytes for each that has succeeded, in time or not: quantiles are exact.
     """
 
-    slo_class: str
-    weight: float
-    attained: bool
-    latency_s: float | None
+    workflows: int = 0
+    attained: int = 0
+    weight: float = 0.0
+    attained_weight: float = 0.0
+    latencies_s: array[float] = field(default_factory=_no_seconds)
+
+    @property
+    def share(self) -> float:
+        """The share that made its deadline."""
+        return self.attained / self.workflows if self.workflows else 0.0
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts over a whole run, warm-up included, and the measured workflows."""
+    """Counts over a whole run, warm-up included, and of the measured workflows."""
 
-    workflows: list[Ended] = field(default_factory=list)
+    classes: dict[str, ClassTally] = field(default_factory=dict)
     calls: int = 0
     overflows: int = 0
     prompt_tokens: int = 0
@@ -39,9 +50,29 @@ class Tally:
     load_s: float = 0.0
     refusals: int = 0
     failures: int = 0
+    engine_faults: int = 0
+    node_faults: int = 0
     solver_s: float = 0.0
     plan_sources: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def workflows(self) -> int:
+        """How many workflows were measured."""
+        return sum(found.workflows for found in self.classes.values())
+
+    def count_workflow(self, slo_class: str, weight: float, *, attained: bool) -> None:
+        """A measured workflow has ended, or has missed its deadline."""
+        found = self.classes.setdefault(slo_class, ClassTally())
+        found.workflows += 1
+        found.weight += weight
+        if attained:
+            found.attained += 1
+            found.attained_weight += weight
+
+    def count_latency(self, slo_class: str, seconds: float) -> None:
+        """A measured workflow has succeeded; one that was late was counted when its deadline passed."""
+        self.classes[slo_class].latencies_s.append(seconds)
 
     def count_reservation(self, kv_bytes: int, seconds: float) -> None:
         """An attempt has given its reservation back."""
@@ -56,28 +87,23 @@ class Tally:
 
     def attainment(self) -> dict[str, object]:
         """The share of workflows that made their deadline: of all, by weight, and of each class."""
-        by_class: dict[str, list[Ended]] = defaultdict(list)
-        for workflow in self.workflows:
-            by_class[workflow.slo_class].append(workflow)
-        total_weight = sum(workflow.weight for workflow in self.workflows)
-        attained_weight = sum(workflow.weight for workflow in self.workflows if workflow.attained)
+        classes = [self.classes[name] for name in sorted(self.classes)]
         return {
-            "overall": _share(self.workflows),
-            "weighted": attained_weight / total_weight if total_weight else 0.0,
-            "by_class": {name: _share(found) for name, found in sorted(by_class.items())},
+            "overall": _ratio((found.attained for found in classes), (found.workflows for found in classes)),
+            "weighted": _ratio((found.attained_weight for found in classes), (found.weight for found in classes)),
+            "by_class": {name: self.classes[name].share for name in sorted(self.classes)},
         }
 
     def latency_s(self) -> dict[str, dict[str, float]]:
         """Quantiles of the latency of workflows that succeeded, by class."""
-        by_class: dict[str, list[float]] = defaultdict(list)
-        for workflow in self.workflows:
-            if workflow.latency_s is not None:
-                by_class[workflow.slo_class].append(workflow.latency_s)
         return {
-            name: {f"p{share}": float(np.percentile(found, share)) for share in (50, 90, 99)}
-            for name, found in sorted(by_class.items())
+            name: {f"p{share}": float(np.percentile(found.latencies_s, share)) for share in (50, 90, 99)}
+            for name, found in sorted(self.classes.items())
+            if found.latencies_s
         }
 
 
-def _share(workflows: Sequence[Ended]) -> float:
-    return sum(workflow.attained for workflow in workflows) / len(workflows) if workflows else 0.0
+def _ratio(part: Iterable[float], whole: Iterable[float]) -> float:
+    """The quotient of two sums; 0 where there is nothing."""
+    total = sum(whole)
+    return sum(part) / total if total else 0.0

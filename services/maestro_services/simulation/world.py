@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from maestro.snapshot import Snapshot, StageKey
 from maestro.status import StageState, WorkflowState, WorkflowStatus
@@ -13,11 +14,13 @@ from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
 from maestro_services.simulation.engine_model import EngineModel
 from maestro_services.simulation.events import EventQueue
-from maestro_services.simulation.node import SimulatedNode, Surroundings
+from maestro_services.simulation.faults import Fault
+from maestro_services.simulation.node import SimulatedNode
+from maestro_services.simulation.node_life import Surroundings
 from maestro_services.simulation.planner import ChargedPlanner
 from maestro_services.simulation.prompts import SizedPrompts
 from maestro_services.simulation.recorder import Recorder
-from maestro_services.simulation.tally import Ended, Tally
+from maestro_services.simulation.tally import Tally
 from maestro_services.simulation.workload.truth import Arrival, Truth
 from maestro_solver.predictor import LengthPredictor
 
@@ -51,7 +54,7 @@ class _Active:
 
     arrival: Arrival
     measured: bool
-    late: Ended | None = None
+    late: bool = False
 
 
 class Simulation:
@@ -64,12 +67,14 @@ class Simulation:
         planner: ChargedPlanner | None,
         engine_model: EngineModel,
         seed: int,
+        *,
+        faults: Iterable[Fault] = (),
         recorder: Recorder | None = None,
     ) -> None:
         """``planner`` None: the configuration's dispatch policy decides everything.
 
         ``make_predictor`` is given what tells the true length of ``workflow/stage``, for an oracle.
-        ``recorder`` is told what happens.
+        ``faults`` come in order; ``recorder`` is told what happens.
         """
         self.events = EventQueue()
         self.tally = Tally()
@@ -85,6 +90,8 @@ class Simulation:
         self._tick_at_s = float("inf")
         self._arriving = True
         self._arrived = 0
+        self._undecided = 0
+        self._faults = iter(faults)
         surroundings = Surroundings(engine_model, self.events, self.post, self._truth_of, self.tally, recorder)
         self._nodes = {
             node.name: SimulatedNode(node, config.fleet.models, surroundings, seed)
@@ -101,9 +108,10 @@ class Simulation:
             node.register()
         self._beat()
         self._schedule_arrival(arrivals, window, 0)
+        self._schedule_fault()
         self._rearm()
         steps = 0
-        while (self._arriving or any(a.measured for a in self._active.values())) and self.events.step():
+        while (self._arriving or self._undecided) and self.events.step():
             steps += 1
             if progress is not None and steps % 1024 == 0:
                 progress(min(1.0, window.share_done(self._arrived, self.events.now)))
@@ -175,8 +183,9 @@ class Simulation:
     def _arrive(self, arrival: Arrival, arrivals: Iterator[Arrival], window: Window, count: int) -> None:
         measured = window.measures(count, arrival.at_s)
         self._arrived = count + 1
+        self._undecided += measured
         self._active[arrival.id] = _Active(arrival, measured)
-        self.events.after(arrival.deadline_after_s + 1e-6, lambda: self._pass_deadline(arrival.id))
+        self.events.after(arrival.deadline_after_s + 1e-6, partial(self._pass_deadline, arrival.id))
         self.post(on.WorkflowSubmitted(arrival.id, arrival.spec, b"", ""))
         self._schedule_arrival(arrivals, window, count + 1)
 
@@ -184,7 +193,8 @@ class Simulation:
         """A workflow that is late counts as missed now; it goes on, since its client wants it all the same."""
         active = self._active.get(workflow_id)
         if active is not None and active.measured:
-            active.late = self._count(active, attained=False, latency_s=None)
+            self._count(active, attained=False)
+            active.late = True
 
     def _end(self, status: WorkflowStatus) -> None:
         if self._recorder is not None:
@@ -192,19 +202,37 @@ class Simulation:
         active = self._active.pop(status.id)
         succeeded = status.state is WorkflowState.SUCCEEDED
         self.tally.failures += not succeeded
-        latency_s = self.events.now - active.arrival.at_s
+        counts = active.measured or active.late
         if active.measured:
-            self._count(active, attained=succeeded, latency_s=latency_s if succeeded else None)
-        elif active.late is not None and succeeded:
-            active.late.latency_s = latency_s
+            self._count(active, attained=succeeded)
+        if counts and succeeded:
+            self.tally.count_latency(active.arrival.spec.slo_class, self.events.now - active.arrival.at_s)
 
-    def _count(self, active: _Active, *, attained: bool, latency_s: float | None) -> Ended:
+    def _count(self, active: _Active, *, attained: bool) -> None:
         slo_class = active.arrival.spec.slo_class
-        weight = self._config.slo_classes[slo_class].weight
-        ended = Ended(slo_class, weight, attained, latency_s)
-        self.tally.workflows.append(ended)
+        self.tally.count_workflow(slo_class, self._config.slo_classes[slo_class].weight, attained=attained)
         active.measured = False
-        return ended
+        self._undecided -= 1
+
+    def _schedule_fault(self) -> None:
+        fault = next(self._faults, None)
+        if fault is not None:
+            self.events.at(fault.at_s, lambda: self._break(fault))
+
+    def _break(self, fault: Fault) -> None:
+        """Something breaks; what it meets is told to nobody but by its consequences."""
+        node = self._nodes[fault.node]
+        if fault.accelerator:
+            happened = node.break_engine(fault.accelerator, fault.share)
+            self.tally.engine_faults += happened
+        else:
+            happened = node.crash()
+            self.tally.node_faults += happened
+            if happened:
+                self.events.after(fault.repair_s, node.register)
+        if happened and self._recorder is not None:
+            self._recorder.fault(self.events.now, fault.node, fault.accelerator)
+        self._schedule_fault()
 
     def _truth_of(self, key: StageKey) -> Truth:
         return self._active[key.workflow].arrival.truths[key.stage]
@@ -215,8 +243,9 @@ class Simulation:
 
     def _beat(self) -> None:
         """Heartbeats of all nodes."""
-        for name in self._nodes:
-            self.post(on.NodeSeen(name))
+        for name, node in self._nodes.items():
+            if node.is_up:
+                self.post(on.NodeSeen(name))
         self.events.after(HEARTBEAT_S, self._beat)
 
     def _rearm(self) -> None:

@@ -26,8 +26,9 @@ class SharedLink(Generic[Transfer]):
 
     def cancel(self, transfer: Transfer, now_s: float) -> None:
         """A transfer is given up, if it is here."""
-        self._advance(now_s)
-        self._left.pop(transfer, None)
+        if transfer in self._left:
+            self._advance(now_s)
+            del self._left[transfer]
 
     def advance(self, now_s: float) -> list[Transfer]:
         """Lets time pass up to the next end at most; the transfers that have ended leave."""
