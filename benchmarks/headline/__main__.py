@@ -1,88 +1,144 @@
-"""Attainment against load, all policies: ``python -m benchmarks.headline --quick``.
-
-Without ``--quick`` the named sub-grid (hours). Results, table and plots go to ``--out``;
-what is there is not run again.
-"""
+"""A headline figure by one command: ``python -m benchmarks.headline attainment --quick``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.headline.grid import BASELINES, HIGH, Cell, Grid, run_grid
-from benchmarks.headline.report import plot, table, write_json
-from benchmarks.headline.statistics import interval
+from benchmarks.headline.figures.ablations import ABLATIONS
+from benchmarks.headline.figures.attainment import ATTAINMENT
+from benchmarks.headline.figures.cost import COST
+from benchmarks.headline.figures.curves import LIMITS, MISPREDICTIONS
+from benchmarks.headline.figures.figure import Figure
+from benchmarks.headline.figures.memory import MEMORY
+from benchmarks.headline.figures.oracle import ORACLE
+from benchmarks.headline.figures.style import set_up
+from benchmarks.headline.grid import FORMS, Grid
+from benchmarks.headline.output.progress import progress
+from benchmarks.headline.output.report import write_report
+from benchmarks.headline.output.written import Origin, origin, write
+from benchmarks.headline.running.kept import KeptResults, code_version
+from benchmarks.headline.running.runs import run_grid
+from benchmarks.headline.timeline import pictures as timeline
+from maestro.errors import MaestroError
 
-SCENARIOS = Path(__file__).parents[2] / "scenarios"
-
-QUICK = Grid(
-    scenarios=(SCENARIOS / "one_node_4x80gb.yaml",),
-    workloads=("agents",),
-    loads=("1.0", HIGH, "2.0"),
-    policies=(*BASELINES, "planner"),
-    seeds=(11, 12, 13),  # weights were tuned on 1 to 3
-    duration_s=600.0,
-    plan_interval_s=5.0,
-)
-
-NAMED = replace(
-    QUICK,
-    scenarios=(SCENARIOS / "one_node_4x80gb.yaml", SCENARIOS / "two_clusters_mixed.yaml"),
-    workloads=("agents", "reviews"),
-    policies=(*BASELINES, "planner", "oracle"),
-    seeds=(11, 12, 13, 14, 15),
-    duration_s=3600.0,
-)
+FIGURES = {figure.name: figure for figure in (ATTAINMENT, ORACLE, ABLATIONS, MEMORY, LIMITS, MISPREDICTIONS, COST)}
+ALL, REPORT = "all", "report"
 
 
-def main() -> None:
-    """Run, report, plot."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one fleet, one workload, three seeds")
-    parser.add_argument("--out", type=Path, default=Path(".maestro/headline"))
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--workload", action="append", help="a family or a trace, in place of the grid's")
-    parser.add_argument("--policy", action="append", help="in place of the grid's; EDF is always there")
-    parser.add_argument("--load", action="append", help="in place of the grid's: a multiple, or high")
-    parser.add_argument("--duration", type=float, help="seconds in which workflows arrive")
-    parser.add_argument("--seeds", type=int, help="so many seeds, from 11 on")
-    arguments = parser.parse_args()
-    cells = []
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for cell in run_grid(_grid(arguments), arguments.out, arguments.jobs):
-        cells.append(cell)
-        _tell(cell)
-    write_json(cells, arguments.out / "cells.json")
-    (arguments.out / "table.md").write_text(table(cells) + "\n")
-    print(table(cells))
-    print(*plot(cells, arguments.out), sep="\n")
+def main(words: Sequence[str]) -> int:
+    """Runs what is missing and writes the figures; 1 where the input is wrong."""
+    arguments = _parser().parse_args(words)
+    command = " ".join(("python -m benchmarks.headline", *words))
+    try:
+        _make(arguments, command)
+    except (MaestroError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on from here\n")
+        return 130
+    return 0
 
 
-def _grid(arguments: argparse.Namespace) -> Grid:
-    grid = QUICK if arguments.quick else NAMED
-    if arguments.workload:
-        grid = replace(grid, workloads=tuple(arguments.workload))
-    if arguments.policy:
-        grid = replace(grid, policies=tuple(dict.fromkeys(("edf", *arguments.policy))))
-    if arguments.load:
-        grid = replace(grid, loads=tuple(arguments.load))
-    if arguments.duration:
-        grid = replace(grid, duration_s=arguments.duration)
-    if arguments.seeds:
-        grid = replace(grid, seeds=tuple(range(11, arguments.seeds + 11)))
-    return grid
+def _make(arguments: argparse.Namespace, command: str) -> None:
+    set_up()
+    grid = grid_of(arguments)
+    made_by = origin(command, grid.name, code_version())
+    kept = KeptResults(arguments.out / "runs", code_version(), any_code=arguments.any_code)
+    wanted = [*FIGURES, timeline.NAME] if arguments.figure == ALL else [arguments.figure]
+    for name in wanted:
+        folder = arguments.out / f"{name}-{grid.name}"
+        if name in FIGURES:
+            _make_figure(FIGURES[name], grid, arguments, kept, made_by, folder)
+        elif name == timeline.NAME:
+            drawn = timeline.pictures(grid, arguments.out / "contention")
+            write(folder, name=name, title=timeline.TITLE, about=timeline.ABOUT, made_by=made_by, pictures=drawn)
+    print(write_report(arguments.out, grid.name))
 
 
-def _tell(cell: Cell) -> None:
-    found = interval(cell.attainment)
-    speed = sum(float(result["stages_per_s"]) for result in cell.results) / len(cell.results)
-    sys.stderr.write(
-        f"{cell.scenario} {cell.workload} {cell.load} ({cell.rate_per_s:.3f}/s) {cell.policy}: "
-        f"{100 * found.mean:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}], {speed:.0f} stages/s\n"
+def _make_figure(
+    figure: Figure, grid: Grid, arguments: argparse.Namespace, kept: KeptResults, made_by: Origin, folder: Path
+) -> None:
+    loads = tuple(arguments.load or figure.loads or grid.loads)
+    policies = grid.policies or figure.policies
+    with progress(figure.name) as told:
+        cells = run_grid(
+            replace(grid, loads=loads),
+            policies,
+            arguments.out,
+            kept,
+            jobs=arguments.jobs,
+            only_known=arguments.only_known,
+            say=told.say,
+            advance=told.advance,
+        )
+    if not cells.all:
+        print(f"{figure.title}: no results yet")
+        return
+    tables = figure.tables(cells)
+    write(
+        folder,
+        name=figure.name,
+        title=figure.title,
+        about=figure.about,
+        made_by=made_by,
+        pictures=figure.pictures(cells),
+        tables=tables,
+        cells=cells,
+    )
+    print(f"{figure.title} ({folder})\n")
+    print(*(table.markdown() for table in tables), sep="\n\n", end="\n\n")
+
+
+def grid_of(arguments: argparse.Namespace) -> Grid:
+    """The form that was asked for, with what the command line changes of it."""
+    grid = FORMS[arguments.form]
+    workloads = tuple(arguments.workload or grid.workloads) + tuple(str(path) for path in arguments.trace)
+    return replace(
+        grid,
+        scenarios=tuple(arguments.scenario or grid.scenarios),
+        workloads=workloads,
+        policies=tuple(arguments.policy) if arguments.policy else None,
+        duration_s=arguments.duration or grid.duration_s,
+        seeds=tuple(range(11, 11 + arguments.seeds)) if arguments.seeds else grid.seeds,
     )
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.headline", description=__doc__)
+    parser.add_argument(
+        "figure", choices=(*FIGURES, timeline.NAME, ALL, REPORT), help="report: the page of what is there already"
+    )
+    form = parser.add_mutually_exclusive_group()
+    for name, about in _FORMS_ABOUT.items():
+        form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=about)
+    parser.set_defaults(form="quick")
+    parser.add_argument(
+        "--out", type=Path, default=Path(".maestro/headline"), help="where results and figures are kept"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--trace", type=Path, action="append", default=[], help="a trace file, beside the workloads")
+    parser.add_argument("--workload", action="append", help="a family, in place of the form's")
+    parser.add_argument("--scenario", type=Path, action="append", help="a scenario file, in place of the form's")
+    parser.add_argument("--policy", action="append", help="in place of the figure's")
+    parser.add_argument("--load", action="append", help="in place of the figure's: a multiple, or high")
+    parser.add_argument("--duration", type=float, help="seconds in which workflows arrive")
+    parser.add_argument("--seeds", type=int, help="so many seeds, from 11 on")
+    parser.add_argument("--any-code", action="store_true", help="take results that other versions of the code gave")
+    parser.add_argument("--only-known", action="store_true", help="run nothing: draw what results there are")
+    return parser
+
+
+_FORMS_ABOUT = {
+    "quick": "minutes: one fleet, one workload, three seeds (the default)",
+    "grid": "hours: two fleets, five seeds; give a trace as the second workload",
+    "full": "days: three fleets, two workloads, seven loads, ten seeds",
+}
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,77 +1,109 @@
-"""Which runs make up the headline figures, and their results, kept so that an interrupted sweep resumes."""
+"""Which fleets, workloads, loads, policies and seeds a figure is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from maestro.scenario import load
+from maestro.scenario import Scenario, load
 from maestro.trace import read_trace
-from maestro_services.simulation.contention import HIGH_ATTAINMENT, NOMINAL_ATTAINMENT, rate_at
+from maestro_services.simulation.contention import HIGH_ATTAINMENT, NOMINAL_ATTAINMENT, OnStep, rate_at
 from maestro_services.simulation.experiment import Experiment
-from maestro_services.simulation.sweep import sweep
 from maestro_services.simulation.workload.families import FAMILIES, family
 from maestro_services.simulation.workload.models_map import spread
 from maestro_services.simulation.workload.template import Template, templates_of
 from maestro_services.simulation.world import Window
 
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+
 BASELINES = ("fcfs", "edf", "llf", "srpt", "wspt", "plas", "kairos", "hierarchical", "lru-swap")
+
 HIGH = "high"
 """The load at which EDF attains half."""
+
+ALONE = "planner-alone"
+"""The planner on a fleet where no two models fit one accelerator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A sub-grid. ``loads`` are multiples of the nominal contention, or ``high``; workloads families or trace files."""
+    """``loads``: multiples of the nominal contention, or ``high``; ``workloads``: families or trace files.
 
+    ``policies`` None: what the figure is about. Plans are ``plan_interval_s`` apart at least.
+    """
+
+    name: str
     scenarios: tuple[Path, ...]
     workloads: tuple[str, ...]
     loads: tuple[str, ...]
-    policies: tuple[str, ...]
     seeds: tuple[int, ...]
     duration_s: float
-    plan_interval_s: float
+    plan_interval_s: float = 5.0
+    policies: tuple[str, ...] | None = None
+
+
+QUICK = Grid(
+    name="quick",
+    scenarios=(SCENARIOS / "one_node_4x80gb.yaml",),
+    workloads=("agents",),
+    loads=("1.0", HIGH, "2.0"),
+    seeds=(11, 12, 13),  # weights were tuned on 1 to 3
+    duration_s=600.0,
+)
+
+NAMED = replace(
+    QUICK,
+    name="grid",
+    scenarios=(SCENARIOS / "one_node_4x80gb.yaml", SCENARIOS / "two_clusters_mixed.yaml"),
+    seeds=(11, 12, 13, 14, 15),
+    duration_s=1200.0,
+)
+
+FULL = replace(
+    NAMED,
+    name="full",
+    scenarios=(*NAMED.scenarios, SCENARIOS / "four_clusters_64.yaml"),
+    workloads=("agents", "reviews"),
+    loads=("0.6", "0.8", "1.0", "1.3", HIGH, "1.6", "2.0"),
+    seeds=tuple(range(11, 21)),
+    duration_s=7200.0,
+)
+
+FORMS = {grid.name: grid for grid in (QUICK, NAMED, FULL)}
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """The seeds of one policy at one load."""
+class Point:
+    """A fleet under a workload at a load; ``base`` is the experiment at no rate yet."""
 
     scenario: str
     workload: str
     load: str
-    rate_per_s: float
-    policy: str
-    results: list[dict[str, Any]]
+    base: Experiment
 
-    @property
-    def attainment(self) -> list[float]:
-        """The share of workflows in time, by seed."""
-        return [float(result["attainment"]["overall"]) for result in self.results]
+    def rate_per_s(self, cache: Path, on_step: OnStep | None = None) -> float:
+        """Workflows a second; found by bisection where it is not known yet, which takes dozens of runs."""
+        if self.load == HIGH:
+            return rate_at(self.base, HIGH_ATTAINMENT, cache, on_step)
+        return float(self.load) * rate_at(self.base, NOMINAL_ATTAINMENT, cache, on_step)
 
 
-def run_grid(grid: Grid, folder: Path, jobs: int) -> Iterator[Cell]:
-    """Runs what is not in ``folder`` yet; cells come out as they are done."""
-    for scenario in grid.scenarios:
+def points_of(grid: Grid) -> list[Point]:
+    """All of a grid's, loads of one fleet and workload side by side."""
+    found = []
+    for file in grid.scenarios:
+        scenario = load(file)
         for workload in grid.workloads:
             base = experiment(scenario, workload, grid)
-            for name in grid.loads:
-                rate = _rate(base, name, folder)
-                for policy in grid.policies:
-                    out = folder / f"{scenario.stem}-{Path(workload).stem}-{name}-{policy}.json"
-                    found = sweep(replace(base, rate_per_s=rate), policy, grid.seeds, out=out, jobs=jobs)
-                    yield Cell(scenario.stem, Path(workload).stem, name, rate, policy, found["seeds"])
+            found += [Point(file.stem, name_of(workload), name, base) for name in grid.loads]
+    return found
 
 
-def experiment(scenario_file: Path, workload: str, grid: Grid) -> Experiment:
+def experiment(scenario: Scenario, workload: str, grid: Grid) -> Experiment:
     """The experiment of a scenario and a workload, at no rate yet."""
-    scenario = load(scenario_file)
     shapes = shapes_of(workload)
-    window = Window(grid.duration_s)
     models_map = spread(shapes, scenario.model_specs)
-    return Experiment(scenario, shapes, models_map, None, window, plan_interval_s=grid.plan_interval_s)
+    return Experiment(scenario, shapes, models_map, None, Window(grid.duration_s), plan_interval_s=grid.plan_interval_s)
 
 
 def shapes_of(workload: str) -> tuple[Template, ...]:
@@ -79,8 +111,26 @@ def shapes_of(workload: str) -> tuple[Template, ...]:
     return family(workload) if workload in FAMILIES else templates_of(read_trace(Path(workload)))
 
 
-def _rate(base: Experiment, name: str, folder: Path) -> float:
-    cache = folder / "contention"
-    if name == HIGH:
-        return rate_at(base, HIGH_ATTAINMENT, cache)
-    return float(name) * rate_at(base, NOMINAL_ATTAINMENT, cache)
+def name_of(workload: str) -> str:
+    """A family's name, or a trace file's without its endings."""
+    return workload if workload in FAMILIES else Path(workload).name.partition(".")[0]
+
+
+def alone(scenario: Scenario) -> Scenario:
+    """The same fleet, with engines that take so much memory besides that no two fit one accelerator.
+
+    Only for fleets of one kind of accelerator: what keeps models apart on a large one would not fit a small one.
+    """
+    fleet = scenario.fleet_spec()
+    memory = min(
+        accelerator.memory_bytes
+        for cluster in fleet.clusters
+        for node in cluster.nodes
+        for accelerator in node.accelerators
+    )
+    models = []
+    for section, spec in zip(scenario.models, scenario.model_specs.values(), strict=True):
+        missing = max(0, memory // 2 + 1 - spec.fixed_bytes - spec.kv_pool_bytes)
+        models.append(section.model_copy(update={"overhead_bytes": section.overhead_bytes + missing}))
+    sections = {name: getattr(scenario, name) for name in Scenario.model_fields}
+    return Scenario.model_construct(**sections | {"models": tuple(models)})  # a copy would keep what was derived

@@ -31,3 +31,22 @@ def interval(values: Sequence[float]) -> Interval:
 def paired_difference(values: Sequence[float], others: Sequence[float]) -> Interval:
     """How much ``values`` are above ``others``, pair by pair."""
     return interval([value - other for value, other in zip(values, others, strict=True)])
+
+
+def share_of_way(
+    values: Sequence[float], starts: Sequence[float], ends: Sequence[float], least: float
+) -> Interval | None:
+    """How far ``values`` go from ``starts`` to ``ends`` on average, per cent; seeds are drawn together.
+
+    A ratio of means, not a mean of ratios, which one seed without a way would spoil. None where ``starts`` and
+    ``ends`` are less than ``least`` apart on average.
+    """
+    gained = np.asarray(values, dtype=float) - np.asarray(starts, dtype=float)
+    way = np.asarray(ends, dtype=float) - np.asarray(starts, dtype=float)
+    if not len(way) or way.mean() < least:
+        return None
+    drawn = np.random.default_rng(0).integers(0, len(way), (RESAMPLES, len(way)))
+    ways = way[drawn].mean(axis=1)
+    shares = 100.0 * gained[drawn].mean(axis=1)[ways >= least / 2] / ways[ways >= least / 2]
+    low, high = np.percentile(shares, (2.5, 97.5))
+    return Interval(float(100.0 * gained.mean() / way.mean()), float(low), float(high))

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from maestro.errors import InvalidInputError
 from maestro_services.simulation.predictors import BiasedPredictor, TrueLengths, UnlearningPredictor
+from maestro_services.simulation.reservations import Generosity, GenerousPredictor
 from maestro_solver.heuristics.dispatch import DISPATCH_POLICIES, DispatchPolicy
+from maestro_solver.planner import PlannerConfig
 from maestro_solver.predictor import LengthPredictor, PredictorConfig
+
+LIMITS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Limits of a plan that the planner is simulated with: ``planner-limit-0.05`` and so on."""
+
+LENGTH_FACTORS = (0.5, 0.7, 1.4, 2.0)
+"""By how much forecasts can be off: ``planner-lengths-x0.5`` and so on."""
+
+ORDERS = ("fcfs", "edf", "wspt")
+"""Orders in which stages can start in place of the planner's own: ``planner-order-edf`` and so on."""
 
 
 class Knowledge(StrEnum):
@@ -18,25 +29,35 @@ class Knowledge(StrEnum):
     LEARNT = "learnt"
     TRUE = "true"
     PRIOR = "prior"
-    HALVED = "halved"
-    DOUBLED = "doubled"
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPolicy:
-    """``dispatch`` None: the planner decides, ``limit_factor`` times as long as the scenario says.
+    """``dispatch`` None: the planner decides.
 
-    ``places_stages``: its plans give every stage its place and its turn, not only models theirs.
+    ``places_stages``: its plans give every stage its place and its turn, not only models theirs; with ``exact`` False
+    its heuristics alone make them. ``starts``: the order in which stages start, None for the planner's own.
+    ``limit_s``: of a plan, None for the scenario's. ``length_factor``: every forecast is off by it. ``generosity``:
+    memory is reserved by a rule of thumb, None for what is predicted.
     """
 
     name: str
     dispatch: DispatchPolicy | None = None
     knowledge: Knowledge = Knowledge.LEARNT
     places_stages: bool = False
+    exact: bool = True
+    starts: DispatchPolicy | None = None
+    limit_s: float | None = None
     limit_factor: float = 1.0
+    length_factor: float = 1.0
+    generosity: Generosity | None = None
 
     def predictor(self, config: PredictorConfig, length_of: Callable[[str], int]) -> LengthPredictor:
         """What it knows, before anything has happened."""
+        if self.generosity is not None:
+            return GenerousPredictor(config, self.generosity)
+        if self.length_factor != 1.0:
+            return BiasedPredictor(config, self.length_factor)
         match self.knowledge:
             case Knowledge.LEARNT:
                 return LengthPredictor(config)
@@ -44,31 +65,42 @@ class SimulatedPolicy:
                 return TrueLengths(length_of)
             case Knowledge.PRIOR:
                 return UnlearningPredictor(config)
-            case Knowledge.HALVED:
-                return BiasedPredictor(config, 0.5)
-            case Knowledge.DOUBLED:
-                return BiasedPredictor(config, 2.0)
+
+    def planner_config(self, config: PlannerConfig) -> PlannerConfig:
+        """The planner's settings under this policy, given the scenario's."""
+        limit_s = config.limit_s if self.limit_s is None else self.limit_s
+        exact_stages = config.max_exact_stages if self.exact else 0
+        return replace(config, limit_s=limit_s * self.limit_factor, max_exact_stages=exact_stages)
+
+    def start_order(self, default: DispatchPolicy | None) -> DispatchPolicy | None:
+        """By what stages start as soon as there is room; None where plans place them. ``default``: the scenario's."""
+        return None if self.places_stages else self.starts or default
 
 
-def _all() -> Mapping[str, SimulatedPolicy]:
-    found = [
-        SimulatedPolicy("planner"),
-        SimulatedPolicy("planner-places-stages", places_stages=True),
-        SimulatedPolicy("planner-no-predictor", knowledge=Knowledge.PRIOR),
-        SimulatedPolicy("planner-true-lengths", knowledge=Knowledge.TRUE),
-        SimulatedPolicy("planner-halved", knowledge=Knowledge.HALVED),
-        SimulatedPolicy("planner-doubled", knowledge=Knowledge.DOUBLED),
-        SimulatedPolicy("oracle", knowledge=Knowledge.TRUE, limit_factor=4.0),
-    ]
-    found += [SimulatedPolicy(name, dispatch) for name, dispatch in DISPATCH_POLICIES.items()]
-    found += [
-        SimulatedPolicy(f"{name}-true-lengths", dispatch, Knowledge.TRUE)
-        for name, dispatch in DISPATCH_POLICIES.items()
-    ]
-    return {policy.name: policy for policy in found}
+def _planners() -> Iterator[SimulatedPolicy]:
+    yield SimulatedPolicy("planner")
+    yield SimulatedPolicy("oracle", knowledge=Knowledge.TRUE, limit_factor=4.0)
+    yield SimulatedPolicy("planner-true-lengths", knowledge=Knowledge.TRUE)
+    yield SimulatedPolicy("planner-no-predictor", knowledge=Knowledge.PRIOR)
+    yield SimulatedPolicy("planner-places-stages", places_stages=True)
+    yield SimulatedPolicy("portfolio-places-stages", places_stages=True, exact=False)
+    yield SimulatedPolicy("planner-reserves-8192", generosity=Generosity.WHOLE_8192)
+    yield SimulatedPolicy("planner-reserves-4096-more", generosity=Generosity.OUTPUT_4096)
+    for limit_s in LIMITS_S:
+        yield SimulatedPolicy(f"planner-limit-{limit_s:g}", limit_s=limit_s)
+    for factor in LENGTH_FACTORS:
+        yield SimulatedPolicy(f"planner-lengths-x{factor:g}", length_factor=factor)
+    for order in ORDERS:
+        yield SimulatedPolicy(f"planner-order-{order}", starts=DISPATCH_POLICIES[order])
 
 
-POLICIES = _all()
+def _baselines() -> Iterator[SimulatedPolicy]:
+    for name, dispatch in DISPATCH_POLICIES.items():
+        yield SimulatedPolicy(name, dispatch)
+        yield SimulatedPolicy(f"{name}-true-lengths", dispatch, Knowledge.TRUE)
+
+
+POLICIES: Mapping[str, SimulatedPolicy] = {policy.name: policy for policy in (*_planners(), *_baselines())}
 
 
 def policy_named(name: str) -> SimulatedPolicy:
