@@ -93,6 +93,49 @@ def test_hierarchical_evicts_fewest_models_that_are_waited_for() -> None:
     assert DISPATCH_POLICIES["hierarchical"].load((wanted, unwanted)) is unwanted
 
 
+def test_hierarchical_loads_in_the_cluster_that_is_soonest_whatever_has_to_leave_there() -> None:
+    soonest = replace(LOAD, ready_in_s=5.0, evicted=(replace(RESIDENT, waiting=3),))
+    gentler = replace(LOAD, accelerator="gpu-1", ready_in_s=9.0)
+    empty_but_far = replace(LOAD, accelerator="gpu-2", cluster="right", ready_in_s=6.0)
+    load = DISPATCH_POLICIES["hierarchical"].load
+    assert load((empty_but_far, soonest)) is soonest
+    assert load((empty_but_far, soonest, gentler)) is gentler
+
+
+def test_hierarchical_evicts_what_is_wanted_soon_last() -> None:
+    policy = DISPATCH_POLICIES["hierarchical"]
+    assert policy.evict(replace(RESIDENT, last_used_s=1.0, waiting=2)) > policy.evict(RESIDENT)
+
+
+def test_a_class_of_another_name_ranks_as_standard_under_hierarchical() -> None:
+    named = (workflow(slo_class="nightly"), stage())
+    assert not is_before("hierarchical", named, (workflow(), stage()))
+    assert is_before("hierarchical", named, (workflow(slo_class="batch", deadline_s=1.0), stage()))
+
+
+@pytest.mark.parametrize("name", ["fcfs", "plas", "lru-swap"])
+def test_who_needs_no_prediction_does_not_look_at_one(name: str) -> None:
+    order = DISPATCH_POLICIES[name].order
+    short, long = (workflow(remaining_work_s=work) for work in (1.0, 900.0))
+    assert order.order_key(short, stage())[0] == order.order_key(long, stage())[0]
+
+
+def test_urgency_is_edf_with_time_to_spare_and_serves_the_lost_last() -> None:
+    near, far = (workflow(deadline_s=60.0), stage()), (workflow(deadline_s=600.0), stage())
+    assert is_before("urgency", near, far)
+    lost = (workflow(deadline_s=5.0, remaining_work_s=1.0), stage(10.0))
+    assert is_before("urgency", far, lost)
+    light, heavy = (workflow(weight=4.0), stage()), (workflow(weight=1.0), stage())
+    assert is_before("urgency", light, heavy)
+
+
+def test_only_those_whose_keys_move_with_time_are_ordered_anew() -> None:
+    assert {name for name, policy in DISPATCH_POLICIES.items() if policy.changes_with_time} == {
+        "hierarchical",
+        "urgency",
+    }
+
+
 def test_lru_swap_evicts_the_least_recently_used_and_never_drains() -> None:
     policy = DISPATCH_POLICIES["lru-swap"]
     wanted_but_old = replace(RESIDENT, last_used_s=1.0, waiting=9)

@@ -45,14 +45,19 @@ def _mean_load(sites: Sequence[Site]) -> float:
     return sum(site.accelerator_load for site in sites) / len(sites)
 
 
-def fewest_missed(sites: Sequence[LoadSite]) -> LoadSite:
-    """Where the fewest models leave that something waits for, then the fewest at all, then the soonest."""
+def cluster_then_fewest_missed(sites: Sequence[LoadSite]) -> LoadSite:
+    """The cluster where the model would serve first (queue and load), then the accelerator that fits it best.
+
+    There: the fewest models that leave though something waits for them, then the fewest at all, then the fewest
+    neighbours.
+    """
 
     def score(site: LoadSite) -> tuple[float, ...]:
         missed = sum(found.waiting > 0 for found in site.evicted)
         return (missed, len(site.evicted), site.residents, site.accelerator_load, site.ready_in_s)
 
-    return min(sites, key=score)
+    cluster = min(sites, key=lambda site: site.ready_in_s).cluster
+    return min((site for site in sites if site.cluster == cluster), key=score)
 
 
 def soon_needed_last(resident: Resident) -> tuple[float, ...]:
@@ -64,7 +69,7 @@ HIERARCHICAL = DispatchPolicy(
     "hierarchical",
     ClassThenSlack(),
     place=cluster_then_accelerator,
-    load=fewest_missed,
+    load=cluster_then_fewest_missed,
     evict=soon_needed_last,
     changes_with_time=True,
 )
