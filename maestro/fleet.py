@@ -38,13 +38,17 @@ class AcceleratorSpec:
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """One machine: its accelerators, and the tiers and links that weights come over."""
+    """One machine: its accelerators, and the tiers and links that weights come over.
+
+    ``engines_sleep``: its engines can move their weights to host memory and back, ``host_memory_bytes`` at most.
+    """
 
     name: str
     accelerators: tuple[AcceleratorSpec, ...]
     host_memory_bytes: int
     disk_bytes_per_s: float
     host_to_device_bytes_per_s: float
+    engines_sleep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,9 @@ class SpeedCoefficients:
     """How one model runs on one kind of accelerator.
 
     A decode step of a batch of b takes ``(1 + batch_slope * (b - 1)) / decode_tokens_per_s`` seconds;
-    each further active model on the accelerator multiplies it by ``1 + colocation_slope``.
+    each further active model on the accelerator multiplies it by ``1 + colocation_slope``. A prompt takes
+    ``prefill_overhead_s`` besides its tokens, and while it is read the replica's other stages lose ``prefill_stall`` of
+    their decode rate (0: nothing, 1: they stand still), which the simulator alone takes into account.
     """
 
     prefill_tokens_per_s: float
@@ -76,6 +82,8 @@ class SpeedCoefficients:
     batch_slope: float
     colocation_slope: float
     start_s: float
+    prefill_overhead_s: float = 0.0
+    prefill_stall: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,8 @@ class ModelSpec:
     """A model as the scheduler knows it.
 
     ``overhead_bytes`` is what an engine takes beyond weights and KV (runtime, activations, its processes on a CPU).
-    ``kv_pool_bytes`` is the pool a replica is started with where KV is not elastic. ``speeds`` is keyed by accelerator
+    ``kv_pool_bytes`` is the pool a replica is started with where KV is not elastic; ``sleeping_bytes`` is the device
+    memory that an engine keeps while its weights lie in host memory. ``speeds`` is keyed by accelerator
     kind: a kind that is absent cannot serve the model. ``pinned_on`` names accelerators its replica never leaves.
     """
 
@@ -96,6 +105,7 @@ class ModelSpec:
     max_batch: int
     speeds: Mapping[str, SpeedCoefficients]
     pinned_on: frozenset[str] = frozenset()
+    sleeping_bytes: int = 0
 
     @property
     def fixed_bytes(self) -> int:

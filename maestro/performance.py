@@ -69,7 +69,7 @@ def slowdown(speed: SpeedCoefficients, batch: int = 1, active_models: int = 1) -
 def prefill_s(speed: SpeedCoefficients, tokens: float) -> float:
     """Seconds until a prompt of ``tokens`` is processed."""
     _require_at_least("tokens", tokens, 0)
-    return tokens / speed.prefill_tokens_per_s
+    return speed.prefill_overhead_s + tokens / speed.prefill_tokens_per_s
 
 
 def decode_s(speed: SpeedCoefficients, tokens: float, batch: int = 1, active_models: int = 1) -> float:
@@ -83,6 +83,12 @@ def stage_s(
 ) -> float:
     """Seconds that a stage spends in the engine: prefill, then decode."""
     return prefill_s(speed, prompt_tokens) + decode_s(speed, output_tokens, batch, active_models)
+
+
+def engine_start_s(model: ModelSpec, kind: str) -> float:
+    """The part of a load that comes after the weights are read, and so needs no link; 0 where the kind is unknown."""
+    speed = model.speeds.get(kind)
+    return speed.start_s if speed is not None else 0.0
 
 
 def load_s(model: ModelSpec, node: NodeSpec, kind: str, tier: WeightTier) -> float:

@@ -7,6 +7,7 @@ from pydantic import Field
 from maestro.fleet import ModelSpec, SpeedCoefficients
 from maestro.scenario.weights import ModelFolder
 from maestro.section import (
+    Bytes,
     Count,
     Name,
     NonNegative,
@@ -30,6 +31,15 @@ class SpeedSection(Section):
     start_s: Seconds = Field(
         alias="start", description="Engine start until ready, without reading the weights, e.g. 40 s."
     )
+    prefill_overhead_s: Seconds = Field(
+        default=0.0, alias="prefill_overhead", description="Time that a prompt takes besides its tokens, e.g. 50 ms."
+    )
+    prefill_stall: NonNegative = Field(
+        default=0.0,
+        le=1.0,
+        description="Share of their decode rate that other stages of a replica lose while it reads a prompt; simulated "
+        "only.",
+    )
 
     def coefficients(self) -> SpeedCoefficients:
         """Return the same as the performance model takes them."""
@@ -39,6 +49,8 @@ class SpeedSection(Section):
             batch_slope=self.batch_slope,
             colocation_slope=self.colocation_slope,
             start_s=self.start_s,
+            prefill_overhead_s=self.prefill_overhead_s,
+            prefill_stall=self.prefill_stall,
         )
 
 
@@ -68,6 +80,11 @@ class ModelSection(Section):
     )
     overhead_bytes: PositiveBytes = Field(
         alias="overhead", description="Memory of an engine beyond weights and KV, e.g. 2.3 GiB."
+    )
+    sleep_overhead_bytes: Bytes = Field(
+        default=2 << 30,
+        alias="sleep_overhead",
+        description="Device memory that an engine keeps while it sleeps (engine.sleep), e.g. 2 GiB.",
     )
     context_tokens: Count | None = Field(
         default=None,
@@ -103,4 +120,5 @@ class ModelSection(Section):
             max_batch=self.max_batch,
             speeds={kind: speed.coefficients() for kind, speed in self.speeds.items()},
             pinned_on=frozenset(self.pinned_on),
+            sleeping_bytes=self.sleep_overhead_bytes,
         )

@@ -126,6 +126,15 @@ def test_a_prompt_is_read_before_the_first_token() -> None:
     assert shared.decoded_tokens("r1") == 100
 
 
+def test_a_prompt_takes_its_overhead_besides_its_tokens() -> None:
+    shared = SharedAccelerator(0.0)
+    shared.add("r1", "a", replace(SPEED, prefill_overhead_s=0.25), 500, 0.0)
+    shared.advance(0.75)
+    assert shared.decoded_tokens("r1") == 0
+    shared.advance(1.75)
+    assert shared.decoded_tokens("r1") == 100
+
+
 @given(st.lists(st.floats(0.001, 3.0), max_size=20))
 def test_progress_does_not_depend_on_the_time_steps(steps: list[float]) -> None:
     whole, stepped = SharedAccelerator(0.0), SharedAccelerator(0.0)

@@ -123,7 +123,7 @@ def _request_s(problem: CapacityProblem, kind: str, demand: Demand, batch: int, 
     """Seconds of a request in a full batch beside other models that are always busy."""
     speed = problem.fleet.models[demand.model].speeds[kind]
     turns = (1 + speed.colocation_slope) ** (active_models - 1)
-    prefills_s = batch * demand.prompt_tokens / speed.prefill_tokens_per_s
+    prefills_s = batch * (speed.prefill_overhead_s + demand.prompt_tokens / speed.prefill_tokens_per_s)
     steps_s = demand.output_tokens * (1 + speed.batch_slope * (batch - 1)) / speed.decode_tokens_per_s
     return turns * (prefills_s + steps_s)
 

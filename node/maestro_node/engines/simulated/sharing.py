@@ -40,7 +40,8 @@ class SharedAccelerator:
     def add(self, request: str, replica: str, speed: SpeedCoefficients, prompt_tokens: int, now_s: float) -> None:
         """A request begins."""
         self.advance(now_s)
-        self._requests[request] = _Progress(replica, speed, float(prompt_tokens))
+        overhead_tokens = speed.prefill_overhead_s * speed.prefill_tokens_per_s
+        self._requests[request] = _Progress(replica, speed, prompt_tokens + overhead_tokens)
 
     def remove(self, request: str, now_s: float) -> None:
         """A request ends or is dropped; nothing happens where it is unknown."""

@@ -59,7 +59,7 @@ class SimulatedAccelerator:
     def advance(self, now_s: float) -> list[Request]:
         """Lets time pass up to the next change at most, and returns the requests that have ended."""
         self._advance(now_s)
-        ended = [request for replica in self._replicas.values() for request in replica.take_ended()]
+        ended = [request for replica in self._replicas.values() for request in replica.take_ended(self._now_s)]
         for request in ended:
             del self._where[request.id]
         self._settle()

@@ -1,8 +1,8 @@
 """A simulated replica: one prompt is read at a time, all others of the batch decode together.
 
-Prompts are read first come first served at the model's prefill rate. Every decoding request progresses at the same
-rate, so one clock per replica (tokens decoded by each) is enough: a request ends when the clock has gone on by its
-length, whatever comes and goes meanwhile.
+Prompts are read first come first served at the model's prefill rate, which slows the decoding of the others. Every
+decoding request progresses at the same rate, so one clock per replica (tokens decoded by each) is enough: a request
+ends when the clock has gone on by its length, whatever comes and goes meanwhile.
 
 KV memory grows with every token. Where the pool is full, the request that came last is preempted: it loses its KV and
 waits in front of those that have not begun, until there is room to read its prompt and output so far again.
@@ -57,7 +57,7 @@ class SimulatedReplica:
 
     def add(self, request: Request) -> None:
         """A request arrives."""
-        request.prefill_left = request.prompt_tokens * request.prefill_work
+        request.prefill_left = self._prefill_work(request, request.prompt_tokens)
         self._requests[request.id] = request
         self._waiting.append(request)
 
@@ -91,14 +91,15 @@ class SimulatedReplica:
         """Takes over how many models are at work on the accelerator; to be called after every change."""
         crowding = slowdown(self._speed, 1, active_models)
         step = slowdown(self._speed, max(1, self._decoding), active_models)
-        self._rates = (self._speed.prefill_tokens_per_s / crowding, self._speed.decode_tokens_per_s / step)
+        progress = 1.0 - self._speed.prefill_stall if self._reading else 1.0
+        self._rates = (self._speed.prefill_tokens_per_s / crowding, progress * self._speed.decode_tokens_per_s / step)
 
     def next_change_s(self) -> float:
         """Seconds until a prompt has been read or a request has ended, at the present rates."""
         prefill_rate, decode_rate = self._rates
         read_s = self._reading[0].prefill_left / prefill_rate if self._reading else float("inf")
         self._drop_stale()
-        end_s = (self._ends[0][0] - self._clock) / decode_rate if self._ends else float("inf")
+        end_s = (self._ends[0][0] - self._clock) / decode_rate if self._ends and decode_rate > 0 else float("inf")
         return max(0.0, min(read_s, end_s))
 
     def advance(self, seconds: float) -> None:
@@ -112,10 +113,12 @@ class SimulatedReplica:
         if self._decoding:
             self._clock += decode_rate * seconds
 
-    def take_ended(self) -> list[Request]:
+    def take_ended(self, now_s: float) -> list[Request]:
         """Moves on those whose prompt has been read; returns those that have ended, which leave."""
         while self._reading and self._reading[0].prefill_left <= _ROUNDING * self._reading[0].prompt_tokens:
-            self._begin_to_decode(self._reading.popleft())
+            request = self._reading.popleft()
+            request.first_token_at_s = request.first_token_at_s or now_s
+            self._begin_to_decode(request)
         ended = []
         while self._ends and self._ends[0][0] <= self._clock + _ROUNDING * max(1.0, self._clock):
             _, _, request = heappop(self._ends)
@@ -134,10 +137,14 @@ class SimulatedReplica:
         decoded = self._decoded(request)
         self._leave(request)
         request.decoded = decoded
-        request.prefill_left = (request.prompt_tokens + decoded / request.decode_work) * request.prefill_work
+        request.prefill_left = self._prefill_work(request, request.prompt_tokens + decoded / request.decode_work)
         self._waiting.appendleft(request)
         self.preemptions += 1
         return True
+
+    def _prefill_work(self, request: Request, tokens: float) -> float:
+        """How much there is to read, in tokens: the prompt, and what it takes besides its tokens."""
+        return (tokens + self._speed.prefill_overhead_s * self._speed.prefill_tokens_per_s) * request.prefill_work
 
     def _begin_to_decode(self, request: Request) -> None:
         request.decoding, request.decoded_from = True, self._clock - request.decoded

@@ -24,6 +24,7 @@ class Request:
     decoded_from: float = 0.0
     decoded: float = 0.0
     prefill_left: float = 0.0
+    first_token_at_s: float | None = None
 
     @property
     def work(self) -> float:
