@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maestro.scenario import Scenario, load
 from maestro.trace import read_trace
-from maestro_services.simulation.contention import HIGH_ATTAINMENT, NOMINAL_ATTAINMENT, OnStep, rate_at
+from maestro_services.simulation.contention import HIGH_ATTAINMENT, NOMINAL_ATTAINMENT, OnStep, known_rate, rate_at
 from maestro_services.simulation.experiment import Experiment
 from maestro_services.simulation.workload.families import FAMILIES, family
 from maestro_services.simulation.workload.models_map import spread
@@ -56,7 +56,7 @@ NAMED = replace(
     name="grid",
     scenarios=(SCENARIOS / "one_node_4x80gb.yaml", SCENARIOS / "two_clusters_mixed.yaml"),
     seeds=(11, 12, 13, 14, 15),
-    duration_s=1200.0,
+    duration_s=900.0,
 )
 
 FULL = replace(
@@ -83,9 +83,18 @@ class Point:
 
     def rate_per_s(self, cache: Path, on_step: OnStep | None = None) -> float:
         """Workflows a second; found by bisection where it is not known yet, which takes dozens of runs."""
-        if self.load == HIGH:
-            return rate_at(self.base, HIGH_ATTAINMENT, cache, on_step)
-        return float(self.load) * rate_at(self.base, NOMINAL_ATTAINMENT, cache, on_step)
+        attainment, factor = self._contention()
+        return factor * rate_at(self.base, attainment, cache, on_step)
+
+    def known_rate_per_s(self, cache: Path) -> float | None:
+        """The same, where it is known."""
+        attainment, factor = self._contention()
+        found = known_rate(self.base, attainment, cache)
+        return None if found is None else factor * found
+
+    def _contention(self) -> tuple[float, float]:
+        """What EDF attains at the load that is meant, and by how much that is multiplied."""
+        return (HIGH_ATTAINMENT, 1.0) if self.load == HIGH else (NOMINAL_ATTAINMENT, float(self.load))
 
 
 def points_of(grid: Grid) -> list[Point]:

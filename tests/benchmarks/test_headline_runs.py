@@ -19,7 +19,7 @@ TINY = Grid("tiny", QUICK.scenarios, ("dialogues",), ("1.0",), (11, 12), 60.0)
 @pytest.fixture(autouse=True)
 def light_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search for rates has tests of its own."""
-    monkeypatch.setattr(grid_module, "rate_at", lambda *_: 0.1)
+    monkeypatch.setattr(grid_module, "known_rate", lambda *_: 0.1)
 
 
 class Ran:
@@ -63,6 +63,13 @@ def test_a_part_of_the_grid_is_drawn_without_running_anything(tmp_path: Path) ->
     Ran(tmp_path, "edf")
     part = Ran(tmp_path, "edf", "planner", only_known=True)
     assert (part.cells.policies, part.done) == (["edf"], [])
+
+
+def test_nothing_is_searched_for_where_nothing_is_to_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid_module, "known_rate", lambda *_: None)
+    part = Ran(tmp_path, "edf", only_known=True)
+    assert not part.cells.all
+    assert not part.said
 
 
 def test_processes_give_what_one_gives(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ NAMES = {
     "planner-true-lengths": "true lengths",
     "planner-no-predictor": "no predictor",
     ALONE: "no co-location",
+    "planner-stage-by-stage": "stages revealed one by one",
     "planner-order-edf": "order of EDF",
     "planner-order-wspt": "order of WSPT",
     "urgency": "no CP-SAT: no plans",
@@ -58,9 +59,10 @@ ABLATIONS = Figure(
     title="Ablations",
     about=(
         "Deadlines met at high contention, the planner with one part changed. No predictor: the scenario's prior for "
-        "every call. No co-location: engines too large for two to share an accelerator. No plans: models are loaded by "
-        "the baselines' rule. Plans that place stages give each its accelerator and turn, which CP-SAT does or the "
-        "portfolio of heuristics alone."
+        "every call. No co-location: engines too large for two to share an accelerator. Revealed one by one: each "
+        "stage is submitted by itself when it can start, with the deadline of its workflow. No plans: models are "
+        "loaded by the baselines' rule. Plans that place stages give each its accelerator and turn, which CP-SAT does "
+        "or the portfolio of heuristics alone."
     ),
     policies=tuple(NAMES),
     tables=_tables,

@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -30,10 +31,20 @@ class Task:
     cell: Cell
 
 
-def cells_of(grid: Grid, policies: Sequence[str], folder: Path, say: Say) -> Iterator[tuple[Cell, Experiment]]:
-    """The cells of a grid, empty, with their experiments. Rates that are not known are searched for first."""
+def cells_of(
+    grid: Grid, policies: Sequence[str], folder: Path, *, only_known: bool, say: Say
+) -> Iterator[tuple[Cell, Experiment]]:
+    """The cells of a grid, empty, with their experiments.
+
+    Rates that are not known are searched for first; with ``only_known`` what needs them is left out.
+    """
+    cache = folder / "contention"
     for point in points_of(grid):
-        rate = point.rate_per_s(folder / "contention", lambda at, share, p=point: say(_searching(p, at, share)))  # type: ignore[misc]
+        rate = point.known_rate_per_s(cache)
+        if rate is None and only_known:
+            continue
+        if rate is None:
+            rate = point.rate_per_s(cache, partial(_say_searching, say, point))
         at_rate = replace(point.base, rate_per_s=rate)
         for policy in policies:
             tried = replace(at_rate, scenario=alone(at_rate.scenario)) if policy == ALONE else at_rate
@@ -57,7 +68,7 @@ def run_grid(  # noqa: PLR0913 - what to run, where results are, and who is told
     fewer seeds. A run that fails is told of and left out.
     """
     cells, tasks = [], []
-    for cell, experiment in cells_of(grid, policies, folder, say):
+    for cell, experiment in cells_of(grid, policies, folder, only_known=only_known, say=say):
         cells.append(cell)
         identity = fingerprint(experiment, cell.policy)
         for seed in grid.seeds:
@@ -103,5 +114,5 @@ def _one(experiment: Experiment, policy: str, seed: int) -> Result | Exception:
         return error
 
 
-def _searching(point: Point, rate_per_s: float, share: float) -> str:
-    return f"{point.scenario}, {point.workload}: EDF attains {100 * share:.0f} % at {rate_per_s:.3f}/s"
+def _say_searching(say: Say, point: Point, rate_per_s: float, share: float) -> None:
+    say(f"{point.scenario}, {point.workload}: EDF attains {100 * share:.0f} % at {rate_per_s:.3f}/s")

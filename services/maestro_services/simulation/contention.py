@@ -32,13 +32,23 @@ def rate_at(experiment: Experiment, attainment: float, cache: Path, on_step: OnS
 
     ``experiment.rate_per_s`` does not matter. The answer is kept in ``cache``, a folder, by what the experiment is.
     """
-    file = cache / f"{fingerprint(replace(experiment, rate_per_s=1.0), 'edf')}-{attainment:g}.json"
-    if file.is_file():
-        return float(json.loads(file.read_text())["rate_per_s"])
+    known = known_rate(experiment, attainment, cache)
+    if known is not None:
+        return known
     rate = _bisect(lambda found: _attained(replace(experiment, rate_per_s=found), on_step), attainment)
     cache.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"rate_per_s": rate, "attainment": attainment}))
+    _file(experiment, attainment, cache).write_text(json.dumps({"rate_per_s": rate, "attainment": attainment}))
     return rate
+
+
+def known_rate(experiment: Experiment, attainment: float, cache: Path) -> float | None:
+    """The rate as ``rate_at`` has found it before; None where it has not."""
+    file = _file(experiment, attainment, cache)
+    return float(json.loads(file.read_text())["rate_per_s"]) if file.is_file() else None
+
+
+def _file(experiment: Experiment, attainment: float, cache: Path) -> Path:
+    return cache / f"{fingerprint(replace(experiment, rate_per_s=1.0), 'edf')}-{attainment:g}.json"
 
 
 def _bisect(attained: Callable[[float], float], wanted: float) -> float:

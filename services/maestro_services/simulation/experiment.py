@@ -71,6 +71,7 @@ def run(
         planner,
         experiment.engine_model,
         seed,
+        clients=policy.clients(),
         faults=faults(experiment.faults, config.fleet, seed),
         recorder=recorder,
     )
@@ -114,6 +115,7 @@ def _result(simulation: Simulation, seed: int, wall_s: float) -> Result:
         "preemptions": simulation.preemptions(),
         "swaps": tally.swaps,
         "cold_starts": tally.cold_starts,
+        "warm_starts": tally.warm_starts,
         "load_s": tally.load_s,
         "plan_sources": _counts(tally.plan_sources),
         "fallbacks": _counts(tally.fallbacks),

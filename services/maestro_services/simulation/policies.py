@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from maestro.errors import InvalidInputError
+from maestro_services.simulation.clients import Clients, StageByStage, WholeWorkflows
 from maestro_services.simulation.predictors import BiasedPredictor, TrueLengths, UnlearningPredictor
 from maestro_services.simulation.reservations import Generosity, GenerousPredictor
 from maestro_solver.heuristics.dispatch import DISPATCH_POLICIES, DispatchPolicy
@@ -38,7 +39,8 @@ class SimulatedPolicy:
     ``places_stages``: its plans give every stage its place and its turn, not only models theirs; with ``exact`` False
     its heuristics alone make them. ``starts``: the order in which stages start, None for the planner's own.
     ``limit_s``: of a plan, None for the scenario's. ``length_factor``: every forecast is off by it. ``generosity``:
-    memory is reserved by a rule of thumb, None for what is predicted.
+    memory is reserved by a rule of thumb, None for what is predicted. ``reveals``: clients submit one stage after the
+    other, so that what comes next is not known.
     """
 
     name: str
@@ -51,6 +53,7 @@ class SimulatedPolicy:
     limit_factor: float = 1.0
     length_factor: float = 1.0
     generosity: Generosity | None = None
+    reveals: bool = False
 
     def predictor(self, config: PredictorConfig, length_of: Callable[[str], int]) -> LengthPredictor:
         """What it knows, before anything has happened."""
@@ -65,6 +68,10 @@ class SimulatedPolicy:
                 return TrueLengths(length_of)
             case Knowledge.PRIOR:
                 return UnlearningPredictor(config)
+
+    def clients(self) -> Clients:
+        """Who submits workflows to it, for one run."""
+        return StageByStage() if self.reveals else WholeWorkflows()
 
     def planner_config(self, config: PlannerConfig) -> PlannerConfig:
         """The planner's settings under this policy, given the scenario's."""
@@ -83,6 +90,7 @@ def _planners() -> Iterator[SimulatedPolicy]:
     yield SimulatedPolicy("planner-true-lengths", knowledge=Knowledge.TRUE)
     yield SimulatedPolicy("planner-no-predictor", knowledge=Knowledge.PRIOR)
     yield SimulatedPolicy("planner-places-stages", places_stages=True)
+    yield SimulatedPolicy("planner-stage-by-stage", reveals=True)
     yield SimulatedPolicy("portfolio-places-stages", places_stages=True, exact=False)
     yield SimulatedPolicy("planner-reserves-8192", generosity=Generosity.WHOLE_8192)
     yield SimulatedPolicy("planner-reserves-4096-more", generosity=Generosity.OUTPUT_4096)

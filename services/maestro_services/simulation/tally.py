@@ -47,6 +47,7 @@ class Tally:
     reserved_gib_s: float = 0.0
     swaps: int = 0
     cold_starts: int = 0
+    warm_starts: int = 0
     load_s: float = 0.0
     refusals: int = 0
     failures: int = 0

@@ -12,6 +12,7 @@ from maestro.status import StageState, WorkflowState, WorkflowStatus
 from maestro_services.scheduler.core import CoreConfig, SchedulerCore
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
+from maestro_services.simulation.clients import Clients, Submission, WholeWorkflows
 from maestro_services.simulation.engine_model import EngineModel
 from maestro_services.simulation.events import EventQueue
 from maestro_services.simulation.faults import Fault
@@ -60,7 +61,7 @@ class _Active:
 class Simulation:
     """Owns everything of one run. ``run`` is called once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a run is made of
         self,
         config: CoreConfig,
         make_predictor: Callable[[Callable[[str], int]], LengthPredictor],
@@ -68,13 +69,14 @@ class Simulation:
         engine_model: EngineModel,
         seed: int,
         *,
+        clients: Clients | None = None,
         faults: Iterable[Fault] = (),
         recorder: Recorder | None = None,
     ) -> None:
         """``planner`` None: the configuration's dispatch policy decides everything.
 
         ``make_predictor`` is given what tells the true length of ``workflow/stage``, for an oracle.
-        ``faults`` come in order; ``recorder`` is told what happens.
+        ``clients`` None: workflows are submitted whole. ``faults`` come in order; ``recorder`` is told what happens.
         """
         self.events = EventQueue()
         self.tally = Tally()
@@ -83,6 +85,7 @@ class Simulation:
         self.stages = 0
         self._config = config
         self._planner = planner
+        self._clients = clients or WholeWorkflows()
         self._recorder = recorder
         self._active: dict[str, _Active] = {}
         self._due: deque[on.Event] = deque()
@@ -186,8 +189,12 @@ class Simulation:
         self._undecided += measured
         self._active[arrival.id] = _Active(arrival, measured)
         self.events.after(arrival.deadline_after_s + 1e-6, partial(self._pass_deadline, arrival.id))
-        self.post(on.WorkflowSubmitted(arrival.id, arrival.spec, b"", ""))
+        self._submit(self._clients.begin(arrival))
         self._schedule_arrival(arrivals, window, count + 1)
+
+    def _submit(self, submissions: Iterable[Submission]) -> None:
+        for submission in submissions:
+            self.post(on.WorkflowSubmitted(submission.id, submission.spec, b"", ""))
 
     def _pass_deadline(self, workflow_id: str) -> None:
         """A workflow that is late counts as missed now; it goes on, since its client wants it all the same."""
@@ -199,13 +206,18 @@ class Simulation:
     def _end(self, status: WorkflowStatus) -> None:
         if self._recorder is not None:
             self._recorder.workflow(status, self.events.now)
-        active = self._active.pop(status.id)
-        succeeded = status.state is WorkflowState.SUCCEEDED
-        self.tally.failures += not succeeded
+        followed = self._clients.follow(
+            status.id, succeeded=status.state is WorkflowState.SUCCEEDED, now=self.events.now
+        )
+        self._submit(followed.next)
+        if not followed.ended:
+            return
+        active = self._active.pop(followed.workflow)
+        self.tally.failures += not followed.succeeded
         counts = active.measured or active.late
         if active.measured:
-            self._count(active, attained=succeeded)
-        if counts and succeeded:
+            self._count(active, attained=followed.succeeded)
+        if counts and followed.succeeded:
             self.tally.count_latency(active.arrival.spec.slo_class, self.events.now - active.arrival.at_s)
 
     def _count(self, active: _Active, *, attained: bool) -> None:
@@ -235,7 +247,7 @@ class Simulation:
         self._schedule_fault()
 
     def _truth_of(self, key: StageKey) -> Truth:
-        return self._active[key.workflow].arrival.truths[key.stage]
+        return self._active[self._clients.workflow_of(key.workflow)].arrival.truths[key.stage]
 
     def _length_of(self, name: str) -> int:
         workflow_id, _, stage_id = name.partition("/")
