@@ -29,6 +29,39 @@ class LengthOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CoverageCounts:
+    """Of how many ``outputs`` that ended by themselves how many were within what had been forecast of them."""
+
+    outputs: int = 0
+    within_p50: int = 0
+    within_p90: int = 0
+    within_p95: int = 0
+
+    def counted(self, forecast: LengthForecast, tokens: int) -> CoverageCounts:
+        """The counts with one more output."""
+        return CoverageCounts(
+            self.outputs + 1,
+            self.within_p50 + (tokens <= forecast.p50_tokens),
+            self.within_p90 + (tokens <= forecast.p90_tokens),
+            self.within_p95 + (tokens <= forecast.p95_tokens),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorReport:
+    """What forecasts output lengths, ``trained`` or ``role_statistics``, and how it did since the scheduler started.
+
+    ``fallback_reason`` says why role statistics stand in for the trained predictor; empty where they do not.
+    ``drifts`` counts how often a group of calls was noticed to behave in another way than before.
+    """
+
+    source: str
+    fallback_reason: str
+    drifts: int
+    coverage: CoverageCounts
+
+
+@dataclass(frozen=True, slots=True)
 class LengthFeatures:
     """What is known about an LLM stage before it runs."""
 

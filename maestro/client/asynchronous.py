@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -26,11 +27,13 @@ from maestro.client.calls import (
     list_request,
     not_ended,
     plan_report,
+    predictor_report,
     submit_request,
 )
 from maestro.client.result import WorkflowResult
 from maestro.client.watching import Watch
 from maestro.codec import workflow_state_from_proto, workflow_status_from_proto
+from maestro.costs import PredictorReport
 from maestro.events import Event
 from maestro.status import WorkflowState, WorkflowStatus
 from maestro.v1 import scheduler_pb2 as pb
@@ -68,8 +71,8 @@ class AsyncClient:
         self._open_stub = None
         await self._channel.close(None)
 
-    async def submit(self, workflow: WorkflowSpec | nx.DiGraph[str]) -> str:
-        """Submit a workflow and return its id; once this returns, it survives any crash of the scheduler."""
+    async def submit(self, workflow: WorkflowSpec | nx.DiGraph[str] | Path | str) -> str:
+        """Submit a workflow, a text being the path of its file; once the id is returned, it survives every crash."""
         request = submit_request(workflow)
         with typed_errors(self._address):
             return (await self._stub.SubmitWorkflow(request, timeout=self._timeout_s)).workflow_id
@@ -105,10 +108,11 @@ class AsyncClient:
                 stream.cancel()
             await asyncio.sleep(delay_s if limit_s is None else min(delay_s, limit_s))
 
-    async def result(self, workflow_id: str, *, timeout_s: float | None = None) -> WorkflowResult:
+    async def result(self, workflow_id: str, *, timeout_s: float | None = None, check: bool = True) -> WorkflowResult:
         """Wait until the workflow has ended and return what became of it.
 
-        Raises DeadlineExceededError where that takes longer than ``timeout_s``; the workflow goes on.
+        Raises DeadlineExceededError where that takes longer than ``timeout_s``; the workflow goes on. With ``check``
+        raises WorkflowNotSucceededError, which carries the result, for a workflow that failed or was cancelled.
         """
         try:
             async with asyncio.timeout(checked_limit("timeout_s", timeout_s)):
@@ -117,7 +121,7 @@ class AsyncClient:
                         pass
                     result = WorkflowResult(await self.get(workflow_id))
                     if result.ended:
-                        return result
+                        return result.checked() if check else result
                     await asyncio.sleep(REWATCH_DELAY_S)
         except TimeoutError as error:
             raise not_ended(workflow_id, timeout_s) from error
@@ -161,6 +165,11 @@ class AsyncClient:
         """Return the plan in force and where plans came from."""
         with typed_errors(self._address):
             return plan_report(await self._stub.GetPlan(pb.GetPlanRequest(), timeout=self._timeout_s))
+
+    async def predictor(self) -> PredictorReport:
+        """Return what forecasts output lengths, and how it did since the scheduler started."""
+        with typed_errors(self._address):
+            return predictor_report(await self._stub.GetPredictor(pb.GetPredictorRequest(), timeout=self._timeout_s))
 
     @property
     def _stub(self) -> SchedulerServiceAsyncStub:

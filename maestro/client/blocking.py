@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -26,11 +27,13 @@ from maestro.client.calls import (
     list_request,
     not_ended,
     plan_report,
+    predictor_report,
     submit_request,
 )
 from maestro.client.result import WorkflowResult
 from maestro.client.watching import Watch
 from maestro.codec import workflow_state_from_proto, workflow_status_from_proto
+from maestro.costs import PredictorReport
 from maestro.errors import DeadlineExceededError
 from maestro.events import Event
 from maestro.status import WorkflowState, WorkflowStatus
@@ -66,8 +69,8 @@ class Client:
         self._open_stub = None
         self._channel.close()
 
-    def submit(self, workflow: WorkflowSpec | nx.DiGraph[str]) -> str:
-        """Submit a workflow and return its id; once this returns, it survives any crash of the scheduler."""
+    def submit(self, workflow: WorkflowSpec | nx.DiGraph[str] | Path | str) -> str:
+        """Submit a workflow, a text being the path of its file; once the id is returned, it survives every crash."""
         request = submit_request(workflow)
         with typed_errors(self._address):
             return self._stub.SubmitWorkflow(request, timeout=self._timeout_s).workflow_id
@@ -102,10 +105,11 @@ class Client:
                 stream.cancel()  # type: ignore[no-untyped-call]
             time.sleep(delay_s if limit_s is None else min(delay_s, limit_s))
 
-    def result(self, workflow_id: str, *, timeout_s: float | None = None) -> WorkflowResult:
+    def result(self, workflow_id: str, *, timeout_s: float | None = None, check: bool = True) -> WorkflowResult:
         """Wait until the workflow has ended and return what became of it.
 
-        Raises DeadlineExceededError where that takes longer than ``timeout_s``; the workflow goes on.
+        Raises DeadlineExceededError where that takes longer than ``timeout_s``; the workflow goes on. With ``check``
+        raises WorkflowNotSucceededError, which carries the result, for a workflow that failed or was cancelled.
         """
         until_s = ends_at_s(timeout_s)
         while True:
@@ -116,7 +120,7 @@ class Client:
                 raise not_ended(workflow_id, timeout_s) from error
             result = WorkflowResult(self.get(workflow_id))
             if result.ended:
-                return result
+                return result.checked() if check else result
             time.sleep(REWATCH_DELAY_S)
 
     def get(self, workflow_id: str) -> WorkflowStatus:
@@ -154,6 +158,11 @@ class Client:
         """Return the plan in force and where plans came from."""
         with typed_errors(self._address):
             return plan_report(self._stub.GetPlan(pb.GetPlanRequest(), timeout=self._timeout_s))
+
+    def predictor(self) -> PredictorReport:
+        """Return what forecasts output lengths, and how it did since the scheduler started."""
+        with typed_errors(self._address):
+            return predictor_report(self._stub.GetPredictor(pb.GetPredictorRequest(), timeout=self._timeout_s))
 
     @property
     def _stub(self) -> SchedulerServiceStub:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import networkx as nx
 
 from maestro.client.arguments import checked_limit, checked_state, checked_text, checked_workflow
 from maestro.codec import plan_from_proto, workflow_state_to_proto, workflow_to_proto
+from maestro.costs import CoverageCounts, PredictorReport
 from maestro.errors import DeadlineExceededError, InvalidInputError
 from maestro.plan import Plan
 from maestro.status import WorkflowState
@@ -32,14 +34,18 @@ CHANNEL_OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class PlanReport:
-    """The plan in force (None before the first), and how many plans and fallbacks there were since the start."""
+    """The plan in force (None before the first), and how many plans and fallbacks there were since the start.
+
+    ``solver_restarts``: how often the solver's process was replaced, since it was stuck or had crashed.
+    """
 
     plan: Plan | None
     plans_by_source: Mapping[str, int]
     fallbacks_by_reason: Mapping[str, int]
+    solver_restarts: int = 0
 
 
-def submit_request(workflow: WorkflowSpec | nx.DiGraph[str]) -> pb.SubmitWorkflowRequest:
+def submit_request(workflow: WorkflowSpec | nx.DiGraph[str] | Path | str) -> pb.SubmitWorkflowRequest:
     """Encode a submission; raises InvalidInputError for what cannot be one."""
     return pb.SubmitWorkflowRequest(workflow=workflow_to_proto(checked_workflow(workflow)))
 
@@ -82,7 +88,14 @@ def plan_report(response: pb.GetPlanResponse) -> PlanReport:
         plan=plan_from_proto(response.plan) if response.HasField("plan") else None,
         plans_by_source=dict(response.plans_by_source),
         fallbacks_by_reason=dict(response.fallbacks_by_reason),
+        solver_restarts=response.solver_restarts,
     )
+
+
+def predictor_report(response: pb.GetPredictorResponse) -> PredictorReport:
+    """Decode what forecasts output lengths."""
+    coverage = CoverageCounts(response.outputs, response.within_p50, response.within_p90, response.within_p95)
+    return PredictorReport(response.source, response.fallback_reason, response.drifts, coverage)
 
 
 def not_ended(workflow_id: str, timeout_s: float | None) -> DeadlineExceededError:

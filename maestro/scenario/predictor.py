@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from maestro.costs import LengthForecast
 from maestro.performance import ReservationQuantile
-from maestro.section import NonNegative, Positive, Section
+from maestro.section import NonNegative, Positive, RelativePath, Section
 
 
 class PriorSection(Section):
@@ -31,6 +33,16 @@ class PriorSection(Section):
 class PredictorSection(Section):
     """Settings of the output-length predictor."""
 
+    forecasts: Literal["trained", "role_statistics"] = Field(
+        default="trained",
+        description="trained: by a network that reads the call and its workflow so far, calibrated online; "
+        "role_statistics: by what calls of the same role produced before.",
+    )
+    artefact: RelativePath | None = Field(
+        default=None,
+        description="Folder that `maestro predictor train` wrote, relative to the scenario file; without it the "
+        "network that ships with Maestro.",
+    )
     prior: PriorSection = Field(
         default=PriorSection(p50=150.0, p90=400.0, p95=600.0),
         description="Output length where nothing was observed yet.",

@@ -489,6 +489,9 @@ class GetPlanResponse(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     PLANS_BY_SOURCE_FIELD_NUMBER: _builtins.int
     FALLBACKS_BY_REASON_FIELD_NUMBER: _builtins.int
+    SOLVER_RESTARTS_FIELD_NUMBER: _builtins.int
+    solver_restarts: _builtins.int
+    """How often the solver's process was replaced since the scheduler started: it was stuck, or had crashed."""
     @_builtins.property
     def plan(self) -> Global___Plan:
         """Unset before the first plan."""
@@ -507,14 +510,78 @@ class GetPlanResponse(_message.Message):
         plan: Global___Plan | None = ...,
         plans_by_source: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         fallbacks_by_reason: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        solver_restarts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks_by_reason", b"fallbacks_by_reason", "plan", b"plan", "plans_by_source", b"plans_by_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks_by_reason", b"fallbacks_by_reason", "plan", b"plan", "plans_by_source", b"plans_by_source", "solver_restarts", b"solver_restarts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPlanResponse: _TypeAlias = GetPlanResponse  # noqa: Y015
+
+@_typing.final
+class GetPredictorRequest(_message.Message):
+    """Asks for what forecasts output lengths; there is nothing to choose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPredictorRequest: _TypeAlias = GetPredictorRequest  # noqa: Y015
+
+@_typing.final
+class GetPredictorResponse(_message.Message):
+    """What forecasts output lengths, and how its forecasts did since the scheduler started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    FALLBACK_REASON_FIELD_NUMBER: _builtins.int
+    DRIFTS_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    WITHIN_P50_FIELD_NUMBER: _builtins.int
+    WITHIN_P90_FIELD_NUMBER: _builtins.int
+    WITHIN_P95_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """"trained": by the trained network, calibrated online; "role_statistics": by what calls of a role produced before."""
+    fallback_reason: _builtins.str
+    """Why role statistics stand in for the trained network; empty where they do not."""
+    drifts: _builtins.int
+    """How often a group of calls was noticed to behave in another way than before; what was learnt of it was let go."""
+    outputs: _builtins.int
+    """Outputs that ended by themselves and had been forecast."""
+    within_p50: _builtins.int
+    """How many of them were not longer than the median that had been forecast."""
+    within_p90: _builtins.int
+    """How many were not longer than the p90."""
+    within_p95: _builtins.int
+    """How many were not longer than the p95."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        fallback_reason: _builtins.str = ...,
+        drifts: _builtins.int = ...,
+        outputs: _builtins.int = ...,
+        within_p50: _builtins.int = ...,
+        within_p90: _builtins.int = ...,
+        within_p95: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drifts", b"drifts", "fallback_reason", b"fallback_reason", "outputs", b"outputs", "source", b"source", "within_p50", b"within_p50", "within_p90", b"within_p90", "within_p95", b"within_p95"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPredictorResponse: _TypeAlias = GetPredictorResponse  # noqa: Y015
 
 @_typing.final
 class Plan(_message.Message):

@@ -70,6 +70,11 @@ class SchedulerServiceStub:
                 request_serializer=maestro_dot_v1_dot_scheduler__pb2.GetPlanRequest.SerializeToString,
                 response_deserializer=maestro_dot_v1_dot_scheduler__pb2.GetPlanResponse.FromString,
                 _registered_method=True)
+        self.GetPredictor = channel.unary_unary(
+                '/maestro.v1.SchedulerService/GetPredictor',
+                request_serializer=maestro_dot_v1_dot_scheduler__pb2.GetPredictorRequest.SerializeToString,
+                response_deserializer=maestro_dot_v1_dot_scheduler__pb2.GetPredictorResponse.FromString,
+                _registered_method=True)
 
 
 class SchedulerServiceServicer:
@@ -128,6 +133,13 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPredictor(self, request, context):
+        """What forecasts output lengths, and how well it has done.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -165,6 +177,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.GetPlan,
                     request_deserializer=maestro_dot_v1_dot_scheduler__pb2.GetPlanRequest.FromString,
                     response_serializer=maestro_dot_v1_dot_scheduler__pb2.GetPlanResponse.SerializeToString,
+            ),
+            'GetPredictor': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPredictor,
+                    request_deserializer=maestro_dot_v1_dot_scheduler__pb2.GetPredictorRequest.FromString,
+                    response_serializer=maestro_dot_v1_dot_scheduler__pb2.GetPredictorResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -357,6 +374,33 @@ class SchedulerService:
             '/maestro.v1.SchedulerService/GetPlan',
             maestro_dot_v1_dot_scheduler__pb2.GetPlanRequest.SerializeToString,
             maestro_dot_v1_dot_scheduler__pb2.GetPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPredictor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/maestro.v1.SchedulerService/GetPredictor',
+            maestro_dot_v1_dot_scheduler__pb2.GetPredictorRequest.SerializeToString,
+            maestro_dot_v1_dot_scheduler__pb2.GetPredictorResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,8 @@ class SchedulerServiceStub:
     """Ends a tool stage with its result. Idempotent for the same result."""
     GetPlan: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetPlanRequest, _scheduler_pb2.GetPlanResponse]
     """The plan in force and where it came from."""
+    GetPredictor: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetPredictorRequest, _scheduler_pb2.GetPredictorResponse]
+    """What forecasts output lengths, and how well it has done."""
 
 @_typing.type_check_only
 class SchedulerServiceAsyncStub(SchedulerServiceStub):
@@ -77,6 +79,8 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """Ends a tool stage with its result. Idempotent for the same result."""
     GetPlan: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetPlanRequest, _scheduler_pb2.GetPlanResponse]  # type: ignore[assignment]
     """The plan in force and where it came from."""
+    GetPredictor: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetPredictorRequest, _scheduler_pb2.GetPredictorResponse]  # type: ignore[assignment]
+    """What forecasts output lengths, and how well it has done."""
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Accepts workflows and tells what becomes of them."""
@@ -141,5 +145,13 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_pb2.GetPlanResponse, _abc.Awaitable[_scheduler_pb2.GetPlanResponse]]:
         """The plan in force and where it came from."""
+
+    @_abc_1.abstractmethod
+    def GetPredictor(
+        self,
+        request: _scheduler_pb2.GetPredictorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_pb2.GetPredictorResponse, _abc.Awaitable[_scheduler_pb2.GetPredictorResponse]]:
+        """What forecasts output lengths, and how well it has done."""
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -122,6 +122,36 @@ def predict(
         sys.stdout.write(json.dumps(line) + "\n")
 
 
+@app.command()
+def remaining(
+    trace: Annotated[Path, typer.Option("--trace", help="JSON lines, plain or .gz, one LLM call each.")],
+    learnt_from: Annotated[
+        list[Path] | None, typer.Option("--learnt-from", help="Traces of workflows that had ended before.")
+    ] = None,
+    _as_json: JsonOption = False,
+) -> None:
+    """Print a JSON line per call: the calls and output tokens still to come of a workflow that reveals itself.
+
+    It is foretold before the call, from the workflows of its app that came earlier; the first one has no lines.
+    """
+    from maestro.trace import read_trace, read_traces
+    from maestro_solver.predictor.evaluation.remaining import foretold
+    from maestro_solver.predictor.templates import WorkflowTemplates
+
+    templates = WorkflowTemplates()
+    for _ in foretold(read_traces(learnt_from) if learnt_from else (), templates):
+        pass
+    for one in foretold(read_trace(trace), templates):
+        line = {
+            "workflow_id": one.call.workflow_id,
+            "step": one.call.step,
+            "calls": dict(zip(("p10", "p50", "p90"), one.calls, strict=True)),
+            "output_tokens": dict(zip(("p10", "p50", "p90"), one.output_tokens, strict=True)),
+            "expected": [{"role": role, "phase": phase, "calls": n} for (role, phase), n in one.places.items()],
+        }
+        sys.stdout.write(json.dumps(line) + "\n")
+
+
 def _predictor(folder: Path | None) -> StagePredictor:
     """Return the predictor; role statistics alone, with a word about it, where the artefact cannot be used."""
     from maestro_solver.predictor.artefact import DEFAULT_FOLDER

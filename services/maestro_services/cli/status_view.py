@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from maestro.client import PlanReport
+from maestro.costs import PredictorReport
 from maestro.plan import Provenance
+from maestro.snapshot import ReplicaPhase
 from maestro.status import WorkflowStatus
 from maestro_services.cli.fleet_client import NodeView, ReplicaView
+from maestro_services.cli.wording import counted, instant_text
+from maestro_services.cli.workflow_view import deadline_text, progress_text
 
 _GIB = 1 << 30
 _MIB = 1 << 20
@@ -20,28 +23,58 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """What ``maestro status`` shows. ``workflows`` are the newest ones, without their stages."""
+    """What ``maestro status`` shows at ``at_s`` (Unix time).
+
+    ``workflows`` are the newest ones, active ones with their stages; ``is_idle``: no workflow at all is active.
+    """
 
     nodes: tuple[NodeView, ...]
     workflows: tuple[WorkflowStatus, ...]
     plan: PlanReport
+    predictor: PredictorReport
+    is_idle: bool
+    at_s: float
 
 
 def status_view(report: StatusReport) -> RenderableType:
-    """Return nodes, workflows and plan, one below the other."""
-    return Group(_nodes_table(report.nodes), _workflows_table(report.workflows), plan_text(report.plan))
+    """Return nodes, workflows, plan and predictor, one below the other."""
+    return Group(
+        _nodes_table(report.nodes),
+        _workflows_table(report.workflows, report.at_s),
+        plan_text(report.plan, is_idle=report.is_idle),
+        predictor_text(report.predictor),
+    )
 
 
-def plan_text(report: PlanReport) -> str:
-    """Return where the plan in force came from, and the sources of all plans so far."""
+def predictor_text(report: PredictorReport) -> str:
+    """Return what forecasts lengths, why it is a fallback if it is one, and how forecasts did."""
+    seen = report.coverage
+    lines = [f"lengths forecast by: {report.source.replace('_', ' ')}, {report.drifts} drifts noticed"]
+    if report.fallback_reason:
+        lines.append(f"fallback: {report.fallback_reason}")
+    if seen.outputs:
+        within = (("p50", seen.within_p50), ("p90", seen.within_p90), ("p95", seen.within_p95))
+        shares = ", ".join(f"{name} {count / seen.outputs:.0%}" for name, count in within)
+        lines.append(f"outputs within: {shares} (of {seen.outputs} that ended by themselves)")
+    return "\n".join(lines)
+
+
+def plan_text(report: PlanReport, *, is_idle: bool = False) -> str:
+    """Return where the plan in force came from, and the sources of all plans so far.
+
+    ``is_idle``: all that the plan was made for has ended.
+    """
     if report.plan is None:
         return "no plan yet"
     plan = report.plan
+    placed = counted(len(plan.assignments), "stage")
     lines = [
-        f"plan in force: {len(plan.assignments)} stages placed, {len(plan.deferred)} deferred, "
-        f"horizon {plan.horizon_s:g} s",
+        f"nothing to plan; the last plan placed {placed}"
+        if is_idle
+        else f"plan in force: {placed} placed, {len(plan.deferred)} deferred, horizon {plan.horizon_s:g} s",
         provenance_text(plan.provenance),
-        f"plans by source: {_counts(report.plans_by_source)}; fallbacks: {_counts(report.fallbacks_by_reason)}",
+        f"plans by source: {_counts(report.plans_by_source)}; fallbacks: {_counts(report.fallbacks_by_reason)}; "
+        f"solver restarts: {report.solver_restarts}",
     ]
     return "\n".join(lines)
 
@@ -79,16 +112,18 @@ def _nodes_table(nodes: Iterable[NodeView]) -> Table:
 def _replica_text(replica: ReplicaView) -> str:
     kv = f", KV {replica.kv_reserved_bytes / _MIB:.0f} MiB reserved" if replica.kv_reserved_bytes else ""
     detail = f" ({replica.detail})" if replica.detail else ""
-    return f"{replica.model} {replica.phase}{kv}{detail}"
+    age = f" for {replica.load_s:.0f} s" if replica.phase is ReplicaPhase.LOADING else ""
+    return f"{replica.model} {replica.phase}{age}{kv}{detail}"
 
 
-def _workflows_table(workflows: Iterable[WorkflowStatus]) -> Table:
+def _workflows_table(workflows: Iterable[WorkflowStatus], now_s: float) -> Table:
     table = Table(
         "workflow",
         "tenant",
         "app",
         "SLO class",
         "state",
+        "doing",
         "accepted",
         "deadline",
         title="workflows",
@@ -102,22 +137,11 @@ def _workflows_table(workflows: Iterable[WorkflowStatus]) -> Table:
             workflow.app,
             workflow.slo_class,
             state,
-            _clock_text(workflow.accepted_at_s),
-            _deadline_text(workflow),
+            progress_text(workflow) if workflow.stages else "",
+            instant_text(workflow.accepted_at_s, now_s),
+            deadline_text(workflow, now_s),
         )
     return table
-
-
-def _deadline_text(workflow: WorkflowStatus) -> str:
-    when = _clock_text(workflow.deadline_at_s)
-    if workflow.ended_at_s is None:
-        return when
-    return f"{when} {'met' if workflow.met_deadline else 'missed'}"
-
-
-def _clock_text(unix_s: float) -> str:
-    """Return the local time of day."""
-    return datetime.fromtimestamp(unix_s, UTC).astimezone().strftime("%H:%M:%S")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -38,9 +38,9 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         store: Store,
         views: Views,
         submissions: Submissions,
-        plans: Callable[[], tuple[dict[str, int], dict[str, int]]],
+        plans: Callable[[], tuple[dict[str, int], dict[str, int], int]],
     ) -> None:
-        """``plans`` gives how many plans came from each source, and how many fallbacks had each reason."""
+        """``plans`` counts the plans from each source, the fallbacks of each reason, and the solver's restarts."""
         self._loop = loop
         self._store = store
         self._views = views
@@ -95,12 +95,28 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
 
     async def GetPlan(self, request: pb.GetPlanRequest, context: Context) -> pb.GetPlanResponse:  # noqa: ARG002 - gRPC's
         """The plan in force."""
-        by_source, by_reason = self._plans()
-        response = pb.GetPlanResponse(plans_by_source=by_source, fallbacks_by_reason=by_reason)
+        by_source, by_reason, restarts = self._plans()
+        response = pb.GetPlanResponse(
+            plans_by_source=by_source, fallbacks_by_reason=by_reason, solver_restarts=restarts
+        )
         plan = self._loop.core.plan
         if plan is not None:
             response.plan.CopyFrom(plan_to_proto(plan, plan.taken_at_s))
         return response
+
+    async def GetPredictor(self, request: pb.GetPredictorRequest, context: Context) -> pb.GetPredictorResponse:  # noqa: ARG002 - gRPC's
+        """What forecasts lengths, and how well."""
+        report = self._loop.core.predictor_report()
+        seen = report.coverage
+        return pb.GetPredictorResponse(
+            source=report.source,
+            fallback_reason=report.fallback_reason,
+            drifts=report.drifts,
+            outputs=seen.outputs,
+            within_p50=seen.within_p50,
+            within_p90=seen.within_p90,
+            within_p95=seen.within_p95,
+        )
 
     async def WatchWorkflow(
         self, request: pb.WatchWorkflowRequest, context: Context
@@ -134,13 +150,13 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def _recorded(self, workflow_id: str) -> workflow_pb2.WorkflowStatus:
         """The workflow's durable status from memory or store, not to be changed; raises NotFoundError."""
         if not workflow_id:
-            raise InvalidInputError("workflow_id", "is missing", remedy="set it to what SubmitWorkflow returned")
+            raise InvalidInputError("workflow_id", "is missing", remedy="give the id that submitting returned")
         status = self._views.get(workflow_id)
         if status is not None:
             return status
         stored = await self._stored(partial(self._store.workflow, workflow_id))
         if stored is None:
-            raise NotFoundError(f'there is no workflow "{workflow_id}"; ListWorkflows shows those there are')
+            raise NotFoundError(f'there is no workflow "{workflow_id}"; list the workflows to see those there are')
         return whole_status(stored)
 
     async def _status(self, workflow_id: str) -> workflow_pb2.WorkflowStatus:
@@ -148,10 +164,11 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         shown = workflow_pb2.WorkflowStatus()
         shown.CopyFrom(await self._recorded(workflow_id))
         waiting = self._loop.core.waiting(workflow_id)
+        notes = self._loop.core.load_notes(workflow_id, self._loop.clock.now())
         for stage in shown.stages:
             if stage.state == workflow_pb2.STAGE_STATE_WAITING and stage.id in waiting:
                 now = stage_status_to_proto(waiting[stage.id])
-                stage.reason, stage.detail = now.reason, now.detail
+                stage.reason, stage.detail = now.reason, notes.get(stage.id, now.detail)
                 if now.HasField("forecast"):
                     stage.forecast.CopyFrom(now.forecast)
         return shown

@@ -32,11 +32,11 @@ from maestro_services.scheduler.core.outcome import (
     SavePredictor,
 )
 from maestro_services.scheduler.core.restoring import RestoredWorkflow
+from maestro_services.scheduler.fleet_log import FleetLog, plan_line
 from maestro_services.scheduler.store import Store
 from maestro_services.scheduler.store.writer import WireEvents, Write
 from maestro_services.scheduler.views import Views
 
-PREDICTOR_FACT = "predictor"
 DRAINED_FACT = "drained_nodes"
 FORGETTING = (AcknowledgeAttempts, CancelAttempt)
 """Effects after which a node may forget a result."""
@@ -93,6 +93,7 @@ class SchedulerLoop:
         self._newest = _Pending(Outcome(), [])
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._fleet_log = FleetLog()
 
     def restore(self, workflows: list[RestoredWorkflow]) -> None:
         """Takes over what an earlier scheduler had accepted and not ended; the views have it already."""
@@ -138,6 +139,7 @@ class SchedulerLoop:
         now = self.clock.now()
         with self._giving_up():
             self._settle(self.core.handle(event, now), settled)
+            self._fleet_log.observe(event, self.core.nodes)
             if not isinstance(event, PlanDue) and self.core.plan_is_due(now):
                 self._settle(self.core.handle(PlanDue(), now), None)
 
@@ -189,7 +191,7 @@ class SchedulerLoop:
         match effect:
             case ReportPlan(provenance):
                 self.plans[provenance.source] += 1
-                log.info("plan in force: %s", provenance)
+                log.info("plan in force: %s", plan_line(provenance, self.core.plan))
             case ReportFallback(reason):
                 self.fallbacks[reason] += 1
                 log.info("plan fallback: %s", reason)
@@ -211,8 +213,8 @@ class SchedulerLoop:
 def _fact(effect: Effect) -> tuple[str, bytes] | None:
     """What an effect wants to be kept under a name, if that is what it wants."""
     match effect:
-        case SavePredictor(state):
-            return PREDICTOR_FACT, orjson.dumps(state)
+        case SavePredictor(name, value):
+            return name, orjson.dumps(value)
         case SaveDrainedNodes(nodes):
             return DRAINED_FACT, orjson.dumps(sorted(nodes))
         case _:

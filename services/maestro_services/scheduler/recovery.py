@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
-import orjson
-
 from maestro.codec import stage_status_from_proto, workflow_from_proto, workflow_status_from_proto
-from maestro.errors import InvalidInputError
 from maestro.v1 import workflow_pb2
 from maestro_services.scheduler.core.restoring import RestoredWorkflow
-from maestro_services.scheduler.loop import PREDICTOR_FACT
-from maestro_services.scheduler.store import Store, StoredWorkflow
-from maestro_solver.predictor import LengthPredictor, PredictorConfig
-
-log = logging.getLogger(__name__)
+from maestro_services.scheduler.store import StoredWorkflow
 
 
 def recovered_workflow(stored: StoredWorkflow) -> RestoredWorkflow:
@@ -43,15 +34,3 @@ def whole_status(stored: StoredWorkflow) -> workflow_pb2.WorkflowStatus:
             role = stage.llm.role if stage.HasField("llm") else stage.tool.name
             status.stages.add(id=stage.id, state=workflow_pb2.STAGE_STATE_WAITING, role=role)
     return status
-
-
-def recovered_predictor(store: Store, config: PredictorConfig) -> LengthPredictor:
-    """The predictor with what it had learnt; a state that cannot be read is left behind, and learning starts again."""
-    state = store.fact(PREDICTOR_FACT)
-    if state is None:
-        return LengthPredictor(config)
-    try:
-        return LengthPredictor.from_state(orjson.loads(state), config)
-    except (InvalidInputError, orjson.JSONDecodeError) as error:
-        log.warning("the predictor starts anew, since its saved state cannot be read: %s", error)
-        return LengthPredictor(config)

@@ -11,6 +11,7 @@ import grpc
 import orjson
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from threadpoolctl import threadpool_limits
 
 from maestro.errors import InvalidInputError
 from maestro.v1 import fleet_pb2, fleet_pb2_grpc, scheduler_pb2, scheduler_pb2_grpc
@@ -23,7 +24,8 @@ from maestro_services.scheduler.fleet_server import FleetServicer
 from maestro_services.scheduler.loop import DRAINED_FACT, SchedulerLoop
 from maestro_services.scheduler.node_connections import NodeConnections
 from maestro_services.scheduler.planning import PlannerHost
-from maestro_services.scheduler.recovery import recovered_predictor, recovered_workflow, whole_status
+from maestro_services.scheduler.predictor_memory import recovered_lengths
+from maestro_services.scheduler.recovery import recovered_workflow, whole_status
 from maestro_services.scheduler.settings import SchedulerSettings
 from maestro_services.scheduler.startup import bound_port, opened_store
 from maestro_services.scheduler.submission import Submissions
@@ -53,12 +55,15 @@ class Scheduler:
         self._listening: asyncio.Future[str] = self._event_loop.create_future()
         self._store = opened_store(settings, self._give_up, self._event_loop)
         self._views = Views(settings.watcher_buffer)
-        predictor = recovered_predictor(self._store, settings.predictor)
+        lengths, lessons = recovered_lengths(
+            self._store.fact, settings.predictor, trained=settings.trained, artefact=settings.artefact
+        )
         core = SchedulerCore(
             settings.core,
-            predictor,
+            lengths,
             epoch=self._store.begin_epoch(),
             sequence=self._store.last_sequence(),
+            lessons=lessons,
         )
         self.loop = SchedulerLoop(core, self._store, self._views, self._carry_out, self._give_up)
         self._nodes = NodeConnections(self.loop.post, settings.core.lease_ttl_s)
@@ -156,8 +161,8 @@ class Scheduler:
         reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         return server
 
-    def _plans(self) -> tuple[dict[str, int], dict[str, int]]:
-        return dict(self.loop.plans), dict(self.loop.fallbacks)
+    def _plans(self) -> tuple[dict[str, int], dict[str, int], int]:
+        return dict(self.loop.plans), dict(self.loop.fallbacks), self.planner.replaced
 
     def _give_up(self, error: BaseException) -> None:
         """Stops the scheduler; whoever started it is told why, and another one recovers what is durable."""
@@ -167,14 +172,16 @@ class Scheduler:
 
 
 def _favour_short_waits() -> None:
-    """Settings of the interpreter under which neither threads nor the collector hold a stage up.
+    """Settings under which neither threads nor the collector hold a stage up.
 
     Workflows live long: walking all of them again and again would free nothing. Threads read from the store,
-    from the planner and from gRPC, and the default lets each keep the interpreter's lock for 5 ms.
+    from the planner and from gRPC, and the default lets each keep the interpreter's lock for 5 ms. A forecast's
+    matrices are so small that a second thread of the linear algebra only has to be waited for.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
     sys.setswitchinterval(LOCK_HANDOVER_S)
+    threadpool_limits(1, user_api="blas")
 
 
 async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:

@@ -17,7 +17,10 @@ from maestro_solver.predictor import PredictorConfig
 
 @dataclass(frozen=True, slots=True)
 class SchedulerSettings:
-    """``listen`` is host:port; ``submit_queue`` and ``watcher_buffer`` are bounds, see the scenario's keys."""
+    """``listen`` is host:port; ``submit_queue`` and ``watcher_buffer`` are bounds, see the scenario's keys.
+
+    ``trained``: the trained predictor forecasts, with the network in ``artefact`` (None: the one that ships).
+    """
 
     listen: str
     store: Path
@@ -28,6 +31,8 @@ class SchedulerSettings:
     core: CoreConfig
     planner: PlannerConfig
     predictor: PredictorConfig
+    trained: bool = False
+    artefact: Path | None = None
 
 
 def settings_of(scenario: Scenario) -> SchedulerSettings:
@@ -48,10 +53,13 @@ def settings_of(scenario: Scenario) -> SchedulerSettings:
             max_exact_stages=planner.max_exact_stages,
             workers=planner.workers,
             seed=planner.seed,
+            deterministic=planner.deterministic,
         ),
         predictor=PredictorConfig(
             prior=scenario.predictor.prior.forecast(), shrinkage_outputs=scenario.predictor.shrinkage
         ),
+        trained=scenario.predictor.forecasts == "trained",
+        artefact=scenario.predictor.artefact,
     )
 
 
@@ -76,6 +84,9 @@ def core_config_of(scenario: Scenario) -> CoreConfig:
         tool_expected_s=service.tool_expected_s,
         reservation_quantile=scenario.predictor.reservation_quantile,
         starts=URGENCY if planner.decides == "residency" else None,
+        commit_s=planner.commit_window_s,
+        starvation_after_s=planner.starvation_after_s,
+        least_shares={tenant.name: tenant.least_share for tenant in scenario.tenants},
         prompts={
             model.name: PromptRules(read_special_tokens(model.path), read_token_counter(model.path))
             for model in scenario.models

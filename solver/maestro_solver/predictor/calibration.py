@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maestro_solver.predictor.call import UpcomingCall
 from maestro_solver.predictor.drift import DriftDetector
 from maestro_solver.predictor.histogram import CensoredHistogram
+from maestro_solver.predictor.keys import Named
 
 Group = tuple[str, ...]
 
@@ -41,7 +41,7 @@ class CalibrationConfig:
     kept_after_drift: float = 0.05
 
 
-def groups_of(call: UpcomingCall) -> tuple[Group, ...]:
+def groups_of(call: Named) -> tuple[Group, ...]:
     """Return the groups that a call is counted in, coarse to fine."""
     return ((), (call.app,), (call.app, call.role), (call.app, call.role, call.phase))
 
@@ -58,11 +58,11 @@ class Calibration:
         self._levels: dict[Group, NDArray[np.float64]] = {}
         self.drifts = 0
 
-    def level_map(self, call: UpcomingCall) -> NDArray[np.float64]:
+    def level_map(self, call: Named) -> NDArray[np.float64]:
         """Return the distribution function of the scores of a call's group, at BINS + 1 equal distances from 0 to 1."""
         return self._cumulative(groups_of(call))
 
-    def observe(self, call: UpcomingCall, score: float, *, censored: bool) -> None:
+    def observe(self, call: Named, score: float, *, censored: bool) -> None:
         """Count the score, 0 to 1, of an output that has ended."""
         groups = groups_of(call)
         shown = float(np.interp(score, _ENDS, self._cumulative(groups)))

@@ -58,6 +58,11 @@ class LengthDistributions:
     def __len__(self) -> int:
         return len(self.probability)
 
+    def rows(self) -> list[LengthDistributions]:
+        """Return each length's distribution by itself; they share this one's memory."""
+        pairs = zip(self.probability[:, None], self.slope[:, None], strict=True)
+        return [LengthDistributions(probability, slope) for probability, slope in pairs]
+
     def quantiles(self, levels: NDArray[np.floating]) -> Doubles:
         """Return the positions below which the shares ``levels`` lie.
 

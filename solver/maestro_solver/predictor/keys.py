@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from maestro.costs import LengthFeatures
+
+
+class Named(Protocol):
+    """What says where a call stands."""
+
+    @property
+    def app(self) -> str:
+        """The application."""
+
+    @property
+    def role(self) -> str:
+        """The agent's role in it."""
+
+    @property
+    def phase(self) -> str:
+        """The phase of the work."""
+
 
 Key = tuple[str, ...]
 """(), (role), (app, role), (app, role, phase) or (app, role, phase, model); its length tells which."""

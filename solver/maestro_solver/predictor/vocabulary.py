@@ -23,6 +23,11 @@ def names_of(call: UpcomingCall) -> tuple[str, ...]:
     return tuple("\x1f".join(part) for part in (*parts, ("app", app, role, phase, model)))
 
 
+def knows_app(vocabulary: Mapping[str, int], app: str) -> bool:
+    """Return whether the vocabulary was made from calls of the app."""
+    return "\x1f".join(("app", app)) in vocabulary
+
+
 def vocabulary_of(calls: Iterable[UpcomingCall]) -> dict[str, int]:
     """Return a row, from 1, for every name of ``calls``."""
     names = dict.fromkeys(name for call in calls for name in names_of(call))

@@ -103,3 +103,14 @@ def test_an_empty_or_broken_trace_is_invalid_input(tmp_path: Path) -> None:
     result = run("predictor", "predict", "--trace", broken)
     assert (result.exit_code, "broken.jsonl:1.app" in result.stderr) == (2, True)
     assert run("predictor", "evaluate", "--trace", tmp_path / "none").exit_code == 2
+
+
+def test_what_is_still_to_come_is_foretold_from_the_workflows_before(trace: Path) -> None:
+    """Tests that the first workflow of an app has no lines, and that later ones count down to their last call."""
+    lines = [json.loads(line) for line in run("predictor", "remaining", "--trace", trace).output.splitlines()]
+    assert {line["workflow_id"] for line in lines} == {f"w{workflow}" for workflow in range(1, 20)}
+    assert [line["calls"]["p50"] for line in lines if line["workflow_id"] == "w19"] == [6, 5, 4, 3, 2, 1]
+    assert lines[0]["expected"][0] == {"role": "reviewer", "phase": "loop", "calls": 3.0}
+    assert lines[0]["output_tokens"]["p10"] > 0
+    taught = run("predictor", "remaining", "--trace", trace, "--learnt-from", trace).output.splitlines()
+    assert json.loads(taught[0])["workflow_id"] == "w0"

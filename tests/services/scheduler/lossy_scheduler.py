@@ -19,8 +19,9 @@ from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
 from maestro_services.scheduler.core.restoring import RestoredWorkflow
 from maestro_services.scheduler.loop import FORGETTING
+from maestro_services.scheduler.predictor_memory import recovered_lengths
 from maestro_solver.planner import PlannerConfig, plan
-from maestro_solver.predictor import LengthPredictor, PredictorConfig
+from maestro_solver.predictor import PredictorConfig
 
 Settled = Callable[[], None]
 Pending = tuple[do.Outcome, Settled | None]
@@ -42,16 +43,15 @@ class Beginning:
 
     epoch: int
     sequence: int
-    predictor: bytes | None
+    predictor: dict[str, bytes]
     drained: frozenset[str]
     workflows: list[RestoredWorkflow]
     at_s: float
 
     def core(self, config: CoreConfig) -> tuple[SchedulerCore, do.Outcome]:
         """A core at its beginning, and what it had to say to that."""
-        prior = PredictorConfig()
-        predictor = LengthPredictor.from_state(orjson.loads(self.predictor), prior) if self.predictor else None
-        core = SchedulerCore(config, predictor or LengthPredictor(prior), epoch=self.epoch, sequence=self.sequence)
+        lengths, lessons = recovered_lengths(self.predictor.get, PredictorConfig(), trained=False)
+        core = SchedulerCore(config, lengths, epoch=self.epoch, sequence=self.sequence, lessons=lessons)
         core.drain(self.drained)
         return core, core.restore(self.workflows, self.at_s)
 
@@ -84,7 +84,7 @@ class LossyScheduler(Endpoint):
         self._in_store = 0
         drained = frozenset(orjson.loads(store.drained))
         self.beginning = Beginning(
-            store.begin_epoch(), store.sequence, store.predictor, drained, store.active(), time.now
+            store.begin_epoch(), store.sequence, dict(store.predictor), drained, store.active(), time.now
         )
         self.core, outcome = self.beginning.core(config)
         self.dispatch = LossyDispatch(self.core.epoch, network, time, self.post, config.lease_ttl_s)

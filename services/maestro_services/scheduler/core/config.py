@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from maestro.fleet import Fleet
 from maestro.performance import ReservationQuantile
@@ -48,7 +48,8 @@ class CoreConfig:
 
     ``dispatch``: a policy that decides everything, without plans; None where plans are asked for. ``starts``: a policy
     by which stages start as soon as there is room, while plans decide residency; None where plans place stages too.
-    ``saves_predictor``: what the predictor has learnt is to be kept now and then.
+    ``commit_s``: what is to start within so long is not moved by another plan. ``starvation_after_s``: a stage that was
+    ready for so long goes first (None: never). ``least_shares``: by tenant, the least share of started work.
     """
 
     fleet: Fleet
@@ -69,7 +70,9 @@ class CoreConfig:
     order_policy: str = "wspt+hopeless_last"
     dispatch: DispatchPolicy | None = None
     starts: DispatchPolicy | None = None
-    saves_predictor: bool = True
+    commit_s: float = 2.0
+    starvation_after_s: float | None = None
+    least_shares: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def policy(self) -> DispatchPolicy | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from maestro.costs import PredictorReport
 from maestro.plan import Plan
 from maestro.snapshot import Snapshot, StageKey
 from maestro.status import StageStatus
@@ -13,11 +14,16 @@ from maestro_services.scheduler.core.config import CoreConfig
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.dispatching import Dispatch
 from maestro_services.scheduler.core.execution import Execution
+from maestro_services.scheduler.core.fairness import Fairness
+from maestro_services.scheduler.core.learning import Learning
+from maestro_services.scheduler.core.lengths import RoleLengths
+from maestro_services.scheduler.core.lesson_log import LessonLog
 from maestro_services.scheduler.core.lifecycle import Lifecycle
+from maestro_services.scheduler.core.load_notes import load_note
 from maestro_services.scheduler.core.loading import Loading
 from maestro_services.scheduler.core.nodes import Nodes
 from maestro_services.scheduler.core.ordering import Ordering
-from maestro_services.scheduler.core.outcome import Outcome, SavePredictor
+from maestro_services.scheduler.core.outcome import Outcome
 from maestro_services.scheduler.core.pace import Pace
 from maestro_services.scheduler.core.placement import Placement
 from maestro_services.scheduler.core.planning import Planning
@@ -25,6 +31,7 @@ from maestro_services.scheduler.core.prompts import Prompts, PromptSource
 from maestro_services.scheduler.core.records import NodeRecord
 from maestro_services.scheduler.core.replicas import Replicas
 from maestro_services.scheduler.core.restoring import RestoredWorkflow, restore
+from maestro_services.scheduler.core.sleep import Sleep
 from maestro_services.scheduler.core.snapshots import Snapshots
 from maestro_services.scheduler.core.starting import Starter
 from maestro_services.scheduler.core.state import SchedulerState
@@ -33,7 +40,6 @@ from maestro_services.scheduler.core.tool_stages import ToolStages
 from maestro_solver.heuristics.policies import POLICIES
 from maestro_solver.predictor import LengthPredictor
 
-OBSERVATIONS_PER_SAVE = 32
 HEARTBEAT_OF_TIME_S = 1.0
 
 
@@ -43,36 +49,40 @@ class SchedulerCore:
     def __init__(
         self,
         config: CoreConfig,
-        predictor: LengthPredictor,
+        predictor: LengthPredictor | RoleLengths,
         *,
         epoch: int,
         sequence: int = 0,
         prompts: PromptSource | None = None,
+        lessons: LessonLog | None = None,
     ) -> None:
         """``epoch`` is larger than that of any earlier scheduler on the same store; ``sequence`` the last one used.
 
-        ``prompts``: where prompts come from; None: from the texts of the stages.
+        ``prompts``: where prompts come from; None: from the texts of the stages. ``lessons``: where what is learnt goes
+        on being kept; None: nothing is kept.
         """
         self._state = SchedulerState.initial(config, epoch, sequence)
-        self._predictor = predictor
+        self._lengths = predictor if isinstance(predictor, RoleLengths) else RoleLengths(predictor)
         self._prompts = prompts or Prompts(config)
-        self._costing = Costing(config, predictor, self._prompts)
-        self._snapshots = Snapshots(self._state, self._costing)
-        ordering = _ordering(config, self._costing.pace)
-        self._lifecycle = Lifecycle(self._state, self._costing, predictor, ordering)
+        self._costing = Costing(config, self._lengths, self._prompts)
+        self._learning = Learning(self._lengths, self._costing, lessons)
+        sleep = Sleep(self._state)
+        self._snapshots = Snapshots(self._state, self._costing, sleep)
+        ordering = _ordering(config, self._costing.pace, self._state.fairness)
+        self._lifecycle = Lifecycle(self._state, self._costing, self._learning, ordering)
         self._tools = ToolStages(self._state, self._lifecycle, self._costing)
-        self._replicas = Replicas(self._state, self._lifecycle)
+        self._replicas = Replicas(self._state, self._lifecycle, sleep)
         self._nodes = Nodes(self._state, self._lifecycle, self._replicas)
         self._suitability = Suitability(self._state, self._lifecycle, self._costing, self._prompts)
         starter = Starter(self._state, self._lifecycle, self._costing, self._suitability)
-        self._execution = Execution(self._state, starter)
+        self._execution = Execution(self._state, starter, sleep)
         self._placement: Placement | Dispatch
         if config.policy is None:
             self._placement = Placement(self._state, self._snapshots, self._execution, ordering)
         else:
-            loading = Loading(self._state, self._costing.pace, config.policy)
+            loading = Loading(self._state, self._costing.pace, config.policy, sleep)
             self._placement = Dispatch(self._state, self._costing, self._execution, starter, ordering, loading)
-        self._planning = Planning(self._state, self._snapshots, self._lifecycle)
+        self._planning = Planning(self._state, self._snapshots, self._lifecycle, self._costing)
 
     def handle(self, event: on.Event, now: float) -> Outcome:
         """What follows from an event at an instant (seconds since the epoch, never going back)."""
@@ -82,9 +92,7 @@ class SchedulerCore:
         self._suitability.examine_ready(now, outcome)
         moved = self._execution.advance(now, outcome)
         self._placement.place_ready(now, outcome, moved=moved)
-        if self._state.config.saves_predictor and self._state.observations >= OBSERVATIONS_PER_SAVE:
-            self._state.observations = 0
-            outcome.effects.append(SavePredictor(self._predictor.state()))
+        self._learning.keep(outcome, any_will_do=isinstance(event, on.Tick))
         return outcome
 
     def count_ahead(self, spec: WorkflowSpec) -> None:
@@ -135,8 +143,13 @@ class SchedulerCore:
 
     def predictor_state(self) -> Mapping[str, object]:
         """What the predictor has learnt, JSON-able."""
-        self._lifecycle.learn()
-        return self._predictor.state()
+        self._learning.learn()
+        return self._lengths.state()
+
+    def predictor_report(self) -> PredictorReport:
+        """What forecasts lengths, and how well it has done."""
+        lengths = self._lengths
+        return PredictorReport(lengths.source, lengths.fallback_reason, lengths.drifts, self._learning.coverage)
 
     def stage_status(self, key: StageKey) -> StageStatus | None:
         """A stage of an active workflow as it is now, durable or not."""
@@ -152,6 +165,13 @@ class SchedulerCore:
             if isinstance(stage.spec, LlmStage):
                 self._costing.cost(workflow, stage)
         return {name: stage.status() for name, stage in workflow.stages.items() if not stage.state.final}
+
+    def load_notes(self, workflow_id: str, now: float) -> Mapping[str, str]:
+        """In words, which load each stage of an active workflow waits for, or which failed; others are left out."""
+        workflow = self._state.workflows.get(workflow_id)
+        stages = workflow.stages.values() if workflow is not None else ()
+        notes = ((stage.key.stage, load_note(self._state, stage, now)) for stage in stages)
+        return {stage_id: note for stage_id, note in notes if note}
 
     def active_workflows(self) -> int:
         """How many workflows have not ended."""
@@ -178,7 +198,9 @@ class SchedulerCore:
             case on.ReplicaUnloaded():
                 self._replicas.unloaded(event)
             case on.ReplicaCommandRefused():
-                self._replicas.refused(event, now)
+                self._replicas.refused(event, now, outcome)
+            case on.ReplicaAsleep():
+                self._replicas.fell_asleep(event)
             case on.AttemptFinished():
                 self._lifecycle.finish_attempt(event, now, outcome)
             case on.AttemptFailed():
@@ -193,15 +215,15 @@ class SchedulerCore:
                 self._planning.failed(event, outcome)
             case on.Tick():
                 self._tools.keep_time(now, outcome)
-                self._lifecycle.learn()
+                self._learning.learn()
                 self._nodes.expire_leases(now, outcome)
                 self._replicas.end_load_pauses(now)
                 self._planning.notice_drift(now)
                 self._state.touched.update(self._state.accelerators)
 
 
-def _ordering(config: CoreConfig, pace: Pace) -> Ordering:
+def _ordering(config: CoreConfig, pace: Pace, fairness: Fairness) -> Ordering:
     """The order of the dispatch policy, or of the heuristic that goes with plans."""
     if config.policy is None:
-        return Ordering(POLICIES[config.order_policy], pace)
-    return Ordering(config.policy.order, pace, changes_with_time=config.policy.changes_with_time)
+        return Ordering(POLICIES[config.order_policy], pace, fairness)
+    return Ordering(config.policy.order, pace, fairness, changes_with_time=config.policy.changes_with_time)

@@ -1,27 +1,27 @@
-"""Predicted costs of stages: forecasts, run options, tails, and the deadline of a workflow that came without one."""
+"""Predicted costs of stages: run options, tails, and the deadline of a workflow that came without one."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 
-from maestro.costs import LengthFeatures, LengthForecast
 from maestro.fleet import ModelSpec
-from maestro.performance import run_options, stage_s
+from maestro.performance import decode_s, run_options, stage_s
 from maestro.prompt import FittedPrompt
-from maestro.snapshot import RunOption
+from maestro.snapshot import RunOption, StageKey
 from maestro.status import TokenUsage
 from maestro.workflow import ContextPolicy, LlmStage, ToolStage, WorkflowSpec
 from maestro_services.scheduler.core.config import CoreConfig
+from maestro_services.scheduler.core.lengths import RoleLengths, StageCall
 from maestro_services.scheduler.core.pace import Pace
 from maestro_services.scheduler.core.prompts import PromptSource, estimated_tokens
-from maestro_services.scheduler.core.records import Misfit, StageCost, StageRecord, WorkflowRecord
-from maestro_solver.predictor import LengthPredictor
+from maestro_services.scheduler.core.records import Attempt, Misfit, StageCost, StageRecord, WorkflowRecord
+from maestro_services.scheduler.core.state import SchedulerState
 
 
 class Costing:
-    """Turns stages into predicted costs. Its only state is the predictor's, and the pace of engines under load."""
+    """Turns stages into predicted costs. Its only state is the pace of engines under load."""
 
-    def __init__(self, config: CoreConfig, predictor: LengthPredictor, prompts: PromptSource) -> None:
+    def __init__(self, config: CoreConfig, lengths: RoleLengths, prompts: PromptSource) -> None:
         """``config`` gives the models and the kinds of accelerators that exist, ``prompts`` says how long texts are."""
         self._prompts = prompts
         self.pace = Pace()
@@ -32,20 +32,22 @@ class Costing:
         self._reference_kind = config.reference_kind
         self._quantile = config.reservation_quantile
         self._tool_expected_s = config.tool_expected_s
-        self._predictor = predictor
-
-    def features(self, spec: LlmStage, app: str, model: str, prompt_tokens: int) -> LengthFeatures:
-        """What the predictor is asked with."""
-        return LengthFeatures(app, spec.role, spec.phase, model, prompt_tokens, spec.max_tokens)
+        self._lengths = lengths
 
     def estimate(self, workflow: WorkflowRecord) -> None:
         """Gives every stage its expected prompt, its typical time and its tail: what a deadline is derived from."""
+        calls: list[StageCall] = []
         for stage_id in workflow.spec.topological_order:
             stage = workflow.stages[stage_id]
             if isinstance(stage.spec, LlmStage):
                 stage.prompt_tokens = self._expected_prompt(stage.spec, workflow)
-                stage.expected_tokens = self._forecast(stage.spec, workflow.spec.app, stage.spec.models[0]).p50_tokens
-                stage.typical_s = self._typical_s(stage)
+                first = StageCall(workflow, stage, stage.spec.models[0], stage.prompt_tokens)
+                stage.expected_tokens = self._lengths.by_role(first.features).p50_tokens
+                calls += self._calls(workflow, stage)
+        self._lengths.look_ahead(calls)
+        for stage in workflow.stages.values():
+            if isinstance(stage.spec, LlmStage):
+                self._expect(workflow, stage)
             else:
                 stage.typical_s = self.tool_s(stage.spec)
         for stage_id in reversed(workflow.spec.topological_order):
@@ -56,16 +58,29 @@ class Costing:
     def cost(self, workflow: WorkflowRecord, stage: StageRecord) -> StageCost:
         """How the stage can run and what is forecast of it; computed when it is first asked for."""
         if stage.cost is None:
-            stage.cost = self._price(workflow.spec.app, stage)
+            stage.cost = self._price(workflow, stage)
         return stage.cost
 
-    def counted(self, stage: StageRecord, model: str, fitted: FittedPrompt) -> None:
+    def look_at(self, state: SchedulerState, keys: Iterable[StageKey]) -> list[StageKey]:
+        """Stages that have become ready are forecast together; those of which more is known now than before."""
+        found = [(state.workflows[key.workflow], stage) for key in keys if (stage := state.stage(key)) is not None]
+        if not self._lengths.look_at([call for workflow, stage in found for call in self._calls(workflow, stage)]):
+            return []
+        for workflow, stage in found:
+            stage.cost, before_s = None, stage.typical_s
+            self._expect(workflow, stage)
+            stage.tail_s += stage.typical_s - before_s
+            workflow.remaining_work_s = max(0.0, workflow.remaining_work_s + stage.typical_s - before_s)
+        return [stage.key for _, stage in found]
+
+    def counted(self, workflow: WorkflowRecord, stage: StageRecord, model: str, fitted: FittedPrompt) -> None:
         """The prompt is known to the token as ``model`` reads it. Others see the same text, if none of it was cut."""
         expected = _prompt_as(self._models[model], stage)
         stage.prompts[model] = fitted
+        is_new = self._lengths.count(StageCall(workflow, stage, model, fitted.prompt_tokens), expected)
         if not fitted.cut_chars:
             stage.prompt_tokens = fitted.prompt_tokens
-        if fitted.prompt_tokens != expected or len(stage.llm.models) > 1:
+        if is_new or fitted.prompt_tokens != expected or len(stage.llm.models) > 1:
             stage.cost = None
 
     def exclude(self, stage: StageRecord, model: str, misfit: Misfit) -> None:
@@ -101,20 +116,52 @@ class Costing:
             return accepted_at_s + spec.deadline_after_s
         return accepted_at_s + factor * critical_path_s
 
-    def _price(self, app: str, stage: StageRecord) -> StageCost:
-        spec = stage.llm
-        models = [self._models[name] for name in spec.models if name in self._models and name not in stage.misfits]
-        forecasts = {model.name: self._forecast(spec, app, model.name) for model in models}
+    def left_s(self, stage: StageRecord, attempt: Attempt, kind: str) -> tuple[float, float] | None:
+        """Seconds that a running attempt will still take, given what it has produced: as likely as not, and p90.
+
+        None where nothing is known of how it goes on: none of its tokens was seen, or it is beyond all foresight.
+        """
+        tokens = attempt.produced_tokens
+        forecast = self._lengths.alive(stage.key, attempt.model, tokens) if tokens else None
+        if forecast is None or forecast.p90_tokens <= tokens:
+            return None
+        speed, pace = self._models[attempt.model].speeds[kind], self.pace.of(attempt.model, kind)
+        left = (max(0.0, quantile - tokens) for quantile in (forecast.p50_tokens, forecast.p90_tokens))
+        median_s, upper_s = (decode_s(speed, tokens_left) * pace for tokens_left in left)
+        return median_s, upper_s
+
+    def _price(self, workflow: WorkflowRecord, stage: StageRecord) -> StageCost:
+        spec, calls = stage.llm, self._calls(workflow, stage)
+        forecasts = self._lengths.of(calls)
         options: list[RunOption] = []
-        for model in models:
-            tokens = _prompt_as(model, stage)
-            options += run_options([model], forecasts, tokens, spec.max_tokens, self._kinds, self._quantile)
+        for call in calls:
+            options += run_options(
+                [self._models[call.model]],
+                forecasts,
+                call.prompt_tokens,
+                spec.max_tokens,
+                self._kinds,
+                self._quantile,
+            )
         return StageCost(tuple(self._paced(option) for option in options), forecasts)
+
+    def _calls(self, workflow: WorkflowRecord, stage: StageRecord) -> Sequence[StageCall]:
+        """The stage as each of the models that it may turn out to run as."""
+        names = [name for name in stage.llm.models if name in self._models and name not in stage.misfits]
+        return [StageCall(workflow, stage, name, _prompt_as(self._models[name], stage)) for name in names]
+
+    def _expect(self, workflow: WorkflowRecord, stage: StageRecord) -> None:
+        """The stage's typical length and time are those of its most wanted model, as forecast by now."""
+        first = StageCall(workflow, stage, stage.llm.models[0], stage.prompt_tokens)
+        stage.expected_tokens = self._lengths.of([first])[first.model].p50_tokens
+        stage.typical_s = self._typical_s(stage)
 
     def _paced(self, option: RunOption) -> RunOption:
         """The option with the times that engines lately took."""
         pace = self.pace.of(option.model, option.kind)
-        return replace(option, duration_s=option.duration_s * pace, duration_p90_s=option.duration_p90_s * pace)
+        return RunOption(
+            option.model, option.kind, option.duration_s * pace, option.duration_p90_s * pace, option.kv_bytes
+        )
 
     def _expected_prompt(self, spec: LlmStage, workflow: WorkflowRecord) -> int:
         """Tokens the prompt will have: its own text, and for each predecessor its output or what is expected of it."""
@@ -140,9 +187,6 @@ class Costing:
                 if kind in speeds:
                     return stage_s(speeds[kind], _prompt_as(self._models[name], stage), stage.expected_tokens)
         return 0.0
-
-    def _forecast(self, spec: LlmStage, app: str, model: str) -> LengthForecast:
-        return self._predictor.forecast(self.features(spec, app, model, 0))
 
 
 def _prompt_as(model: ModelSpec, stage: StageRecord) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from maestro.reasons import Reason
+from maestro.snapshot import StageKey
 from maestro_services.scheduler.core.events import (
     AttemptFailed,
+    AttemptReport,
     AttemptStopped,
     NodeDrainRequested,
     NodeRegistered,
@@ -136,6 +138,11 @@ class Nodes:
                     gone = AttemptFailed(key, known.id, Reason.NODE_LOST, detail, retryable=True)
                     self._lifecycle.fail_attempt(gone, now, outcome)
 
+    def _see_progress(self, key: StageKey, report: AttemptReport) -> None:
+        stage = self._state.stage(key)
+        if stage is not None and stage.attempt is not None:
+            stage.attempt.produced_tokens = max(stage.attempt.produced_tokens, report.completion_tokens)
+
     def _finish_stops(self, event: NodeStatusReported) -> None:
         """Attempts that were told to stop and run no more have given their places back, whatever was lost."""
         shown = {attempt.attempt_id: attempt for attempt in event.attempts}
@@ -149,7 +156,9 @@ class Nodes:
     def _drop_strangers(self, event: NodeStatusReported, outcome: Outcome) -> None:
         """Attempts that nobody waits for any more are stopped where they run, and forgotten where they have ended."""
         for attempt in event.attempts:
-            if attempt.attempt_id in self._state.attempts:
+            known = self._state.attempts.get(attempt.attempt_id)
+            if known is not None:
+                self._see_progress(known, attempt)
                 continue
             if attempt.running:
                 outcome.effects.append(CancelAttempt(event.node, attempt.attempt_id))

@@ -103,7 +103,27 @@ class LoadReplica:
 
 @dataclass(frozen=True, slots=True)
 class UnloadReplica:
-    """Stop an idle engine."""
+    """Stop an engine that is idle or asleep."""
+
+    node: str
+    accelerator: str
+    model: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class SleepReplica:
+    """Move an idle engine's weights to host memory."""
+
+    node: str
+    accelerator: str
+    model: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class WakeReplica:
+    """Move a sleeping engine's weights back."""
 
     node: str
     accelerator: str
@@ -134,9 +154,10 @@ class RequestPlan:
 
 @dataclass(frozen=True, slots=True)
 class SavePredictor:
-    """Keep the predictor's state: a JSON-able value."""
+    """Keep something of what the predictor has learnt, a JSON-able value, under a name, in place of what was there."""
 
-    state: Mapping[str, Any]
+    name: str
+    value: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +181,8 @@ Effect = (
     | AcknowledgeAttempts
     | LoadReplica
     | UnloadReplica
+    | SleepReplica
+    | WakeReplica
     | ForgetNode
     | SaveDrainedNodes
     | RequestPlan

@@ -9,9 +9,10 @@ from maestro.costs import LengthForecast
 from maestro.fleet import AcceleratorSpec, NodeSpec
 from maestro.prompt import FittedPrompt
 from maestro.reasons import Reason
-from maestro.snapshot import ReplicaPhase, RunOption, StageKey
+from maestro.snapshot import RunOption, StageKey
 from maestro.status import StageState, StageStatus, TokenUsage, WorkflowState, WorkflowStatus
 from maestro.workflow import LlmStage, Stage, WorkflowSpec
+from maestro_services.scheduler.core.replica_records import ReplicaRecord, SleepingReplica
 from maestro_solver.predictor.lessons import Unlearnt
 
 
@@ -189,23 +190,6 @@ class NodeState(StrEnum):
     LOST = "lost"
 
 
-@dataclass(slots=True)
-class ReplicaRecord:
-    """A replica the scheduler ordered or was told of. ``ready_at_s`` is an instant.
-
-    ``seen``: its node has shown it in a report; one that was seen and is shown no more is gone.
-    """
-
-    model: str
-    generation: int
-    phase: ReplicaPhase
-    kv_pool_bytes: int
-    ready_at_s: float
-    last_used_s: float = 0.0
-    seen: bool = False
-    no_unload_before_s: float = 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class StoppingAttempt:
     """An attempt told to stop: it holds its place until it has. ``unlearnt``: for the predictor, if it can learn."""
@@ -219,15 +203,16 @@ class StoppingAttempt:
 class AcceleratorRecord:
     """An accelerator with what is on it.
 
-    ``running`` and ``stopping`` (by attempt id) hold places; ``stages_held`` and ``kv_held`` (bytes) say how many and
-    how much by model, and only the methods here change any of the four. ``retired`` holds the highest generation of
-    each model that is gone.
+    ``sleeping`` engines, by model, take next to nothing of it. ``running`` and ``stopping`` (by attempt id) hold
+    places; ``stages_held`` and ``kv_held`` (bytes) say how many and how much by model, and only the methods here change
+    any of the four. ``retired`` holds the highest generation of each model that is gone.
     """
 
     spec: AcceleratorSpec
     node: str
     cluster: str
     replicas: dict[str, ReplicaRecord] = field(default_factory=dict)
+    sleeping: dict[str, SleepingReplica] = field(default_factory=dict)
     running: dict[StageKey, Attempt] = field(default_factory=dict)
     stopping: dict[str, StoppingAttempt] = field(default_factory=dict)
     stages_held: dict[str, int] = field(default_factory=dict)
@@ -257,6 +242,10 @@ class AcceleratorRecord:
         stopping = self.stopping.pop(attempt_id, None)
         if stopping is not None:
             self._hold(stopping.attempt, -1)
+
+    def load_pause_s(self, model: str, now: float) -> float:
+        """Seconds before a load of the model may be tried (again)."""
+        return max(0.0, self.no_load_before_s.get(model, 0.0) - now)
 
     def _hold(self, attempt: Attempt, sign: int) -> None:
         left = self.stages_held.get(attempt.model, 0) + sign

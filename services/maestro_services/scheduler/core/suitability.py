@@ -32,6 +32,7 @@ class Suitability:
     def examine_ready(self, now: float, outcome: Outcome) -> None:
         """Looks at the stages that have become ready; prompts are only counted where the estimate is in doubt."""
         examined, self._state.newly_ready = self._state.newly_ready, []
+        self._lifecycle.requeue(self._costing.look_at(self._state, examined), now)
         for key in examined:
             stage = self._state.stage(key)
             if stage is not None and stage.ready:
@@ -70,7 +71,8 @@ class Suitability:
             )
         if model not in stage.prompts and (count or self._is_in_doubt(stage, self._models[model])):
             try:
-                self._costing.counted(stage, model, self._fit(stage, model))
+                workflow = self._state.workflows[stage.key.workflow]
+                self._costing.counted(workflow, stage, model, self._fit(stage, model))
             except ContextLimitError as error:
                 return Misfit(Reason.CONTEXT_LIMIT, f'as model "{model}" {error}')
         needed, largest = self._reservation_bytes(stage, model), self._largest_bytes[model]
