@@ -1,1 +1,1 @@
-"""Fits the simulator to recorded traces, and measures how fast it is."""
+"""Fits the simulator to recorded traces, and measures how far it is off real engines."""

@@ -153,6 +153,26 @@ def test_a_trace_that_was_cut_in_a_line_goes_on_at_the_workflow_that_was_being_w
     assert [(call.workflow_id, call.step) for call in read_trace(path)] == [("one", 0), ("two", 0), ("two", 1)]
 
 
+@given(lengths=st.lists(st.integers(1, 4), min_size=1, max_size=5), cut=st.floats(0, 1))
+def test_a_recording_that_was_cut_anywhere_ends_up_as_if_it_had_not_been(
+    lengths: list[int], cut: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Tests every place where an interruption can leave the file: each workflow is there once, and whole."""
+    path = tmp_path_factory.mktemp("cut") / "t.jsonl"
+    ended = {2 * number + 1: [call_of(f"w{number}", step) for step in range(n)] for number, n in enumerate(lengths)}
+    with TraceFile(path) as trace:
+        for sequence, found in ended.items():
+            trace.append(found, sequence)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: round(cut * len(whole))])
+    with TraceFile(path) as trace:
+        first = trace.last.sequence if trace.last is not None else 0
+        for sequence, found in ended.items():
+            if sequence >= first:
+                trace.append(found, sequence)
+    assert path.read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     "content",
     [
