@@ -43,6 +43,6 @@ class EngineSection(Section):
     )
     sleep: Flag = Field(
         default=False,
-        description="Nodes take the commands SleepModel and WakeModel (weights to host memory and back), GPUs only; "
-        "the scheduler sends neither yet.",
+        description="An evicted engine moves its weights to host memory and back instead of being stopped and started "
+        "(vLLM's sleep mode); GPUs with fixed KV pools only.",
     )

@@ -68,21 +68,26 @@ class NodeSection(Section):
     )
     accelerators: tuple[AcceleratorSection, ...] = Field(min_length=1, description="Its accelerators.")
 
-    def expanded(self, cluster: str, default_engine: EngineKind) -> Iterator[ConfiguredNode]:
-        """Yield the nodes this entry stands for."""
+    def expanded(
+        self, cluster: str, default_engine: EngineKind, *, engines_sleep: bool = False
+    ) -> Iterator[ConfiguredNode]:
+        """Yield the nodes this entry stands for. vLLM's engines sleep on GPUs alone."""
+        engine = self.engine or default_engine
         for index, name in enumerate(_numbered(self.name, self.count)):
             prefix = f"{name}-" if self.count is not None else ""
             accelerators = tuple(spec for entry in self.accelerators for spec in entry.specs(prefix))
+            on_cpu = any(spec.cpu_cores for spec in accelerators)
             yield ConfiguredNode(
                 cluster=cluster,
                 listen=self.listen.replace("{index}", str(index)),
-                engine=self.engine or default_engine,
+                engine=engine,
                 spec=NodeSpec(
                     name=name,
                     accelerators=accelerators,
                     host_memory_bytes=self.host_memory_bytes,
                     disk_bytes_per_s=self.disk_bytes_per_s,
                     host_to_device_bytes_per_s=self.host_to_device_bytes_per_s,
+                    engines_sleep=engines_sleep and (engine == "simulated" or not on_cpu),
                 ),
             )
 
@@ -108,11 +113,10 @@ class ClusterSection(Section):
     name: Name = Field(description="Name, unique in the fleet.")
     nodes: tuple[NodeSection, ...] = Field(min_length=1, description="Its nodes.")
 
-    def spec(self) -> ClusterSpec:
+    def spec(self, default_engine: EngineKind = "vllm", *, engines_sleep: bool = False) -> ClusterSpec:
         """Return the cluster with all its nodes."""
-        return ClusterSpec(
-            self.name, tuple(node.spec for entry in self.nodes for node in entry.expanded(self.name, "vllm"))
-        )
+        expanded = (entry.expanded(self.name, default_engine, engines_sleep=engines_sleep) for entry in self.nodes)
+        return ClusterSpec(self.name, tuple(node.spec for nodes in expanded for node in nodes))
 
 
 class NetworkSection(Section):
@@ -148,11 +152,11 @@ class FleetSection(Section):
         description="Kind of accelerator on which deadlines are derived; left out: the first accelerator's kind.",
     )
 
-    def nodes(self, default_engine: EngineKind) -> Iterator[ConfiguredNode]:
+    def nodes(self, default_engine: EngineKind, *, engines_sleep: bool = False) -> Iterator[ConfiguredNode]:
         """Yield all nodes, in file order."""
         for cluster in self.clusters:
             for entry in cluster.nodes:
-                yield from entry.expanded(cluster.name, default_engine)
+                yield from entry.expanded(cluster.name, default_engine, engines_sleep=engines_sleep)
 
     def accelerators(self) -> Iterator[AcceleratorSpec]:
         """Yield all accelerators, in file order."""

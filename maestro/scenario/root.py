@@ -17,6 +17,7 @@ from maestro.scenario.planner import PlannerSection
 from maestro.scenario.predictor import PredictorSection
 from maestro.scenario.scheduler import SchedulerSection
 from maestro.scenario.slo import SloClassSection
+from maestro.scenario.tenants import TenantSection
 from maestro.scenario.workload import DemandSection
 from maestro.section import Name, Section
 from maestro.snapshot import ObjectiveWeights
@@ -31,6 +32,7 @@ class Scenario(Section):
     models: tuple[ModelSection, ...] = Field(min_length=1, description="The models that workflows may name.")
     slo_classes: tuple[SloClassSection, ...] = Field(min_length=1, description="The service levels.")
     default_slo_class: Name = Field(description="Service level of workflows that name none.")
+    tenants: tuple[TenantSection, ...] = Field(default=(), description="Tenants with a share of their own.")
     objective: ObjectiveSection = Field(default=ObjectiveSection(), description="What a plan is judged by.")
     planner: PlannerSection = Field(default=PlannerSection(), description="When and how plans are made.")
     predictor: PredictorSection = Field(default=PredictorSection(), description="Output-length predictor.")
@@ -52,7 +54,7 @@ class Scenario(Section):
     @cached_property
     def nodes(self) -> Mapping[str, ConfiguredNode]:
         """All nodes by name, entries with a count expanded."""
-        return {node.name: node for node in self.fleet.nodes(self.engine.kind)}
+        return {node.name: node for node in self.fleet.nodes(self.engine.kind, engines_sleep=self.engine.sleep)}
 
     @cached_property
     def slo_classes_by_name(self) -> Mapping[str, SloClassSection]:
@@ -76,8 +78,9 @@ class Scenario(Section):
 
     def fleet_spec(self) -> Fleet:
         """Everything there is to run on, as planner and scheduler take it."""
+        engine = self.engine
         return Fleet(
-            clusters=tuple(cluster.spec() for cluster in self.fleet.clusters),
+            clusters=tuple(cluster.spec(engine.kind, engines_sleep=engine.sleep) for cluster in self.fleet.clusters),
             models=self.model_specs,
             network=self.fleet.network.spec(),
             budget=self.fleet.budget(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from node_builders import POOL_BYTES, make_model, make_node
 
@@ -193,6 +195,16 @@ def test_a_sleeping_replica_moves_from_the_device_to_host_memory_and_back() -> N
     assert (core.ledgers["n1/0"].charged_bytes, core.host_bytes) == (31_000, 20_000)
     core.mark_ready(KEY, now_s=6.0)
     assert (core.ledgers["n1/0"].charged_bytes, core.host_bytes) == (31_000, 0)
+
+
+def test_a_sleeping_engine_is_charged_for_what_it_keeps_of_the_device() -> None:
+    core = ready(NodeCore(make_node(), {"small": replace(make_model(), sleeping_bytes=700)}))
+    core.begin_sleep(KEY)
+    core.finish_sleep(KEY)
+    assert core.ledgers["n1/0"].charged_bytes == 700
+    core.begin_unload(KEY)
+    core.finish_unload(KEY)
+    assert core.ledgers["n1/0"].charged_bytes == 0
 
 
 def test_a_replica_wakes_only_where_it_fits_again() -> None:

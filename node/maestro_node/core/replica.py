@@ -38,8 +38,8 @@ class Replica:
 
     ``kv_pool_bytes`` is 0 where KV is elastic. ``kv_budget_bytes`` bounds the reservations; the pool bounds them too.
     ``load_began_s`` is on the driver's clock; ``load_took_s`` is None until the replica was ready once.
-    ``on_device``: it takes device memory, which it does until its engine sleeps or is wholly gone. ``in_host_memory``:
-    its weights (also) lie in host memory, because it sleeps, falls asleep or wakes up.
+    ``on_device``: it takes its whole device memory, which it does until its engine sleeps or is wholly gone.
+    ``in_host_memory``: its weights (also) lie in host memory, because it sleeps, falls asleep or wakes up.
     """
 
     key: ReplicaKey
@@ -66,9 +66,12 @@ class Replica:
 
     @property
     def device_bytes(self) -> int:
-        """What it charges its accelerator: fixed bytes and its pool, or fixed bytes and elastic reservations."""
+        """What it charges its accelerator: fixed bytes and its pool, or fixed bytes and elastic reservations.
+
+        An engine that sleeps keeps a little of the device until it is gone.
+        """
         if not self.on_device:
-            return 0
+            return 0 if self.phase is ReplicaPhase.FAILED else self.model.sleeping_bytes
         return self.model.fixed_bytes + (self.kv_pool_bytes or self.reserved_bytes)
 
     @property

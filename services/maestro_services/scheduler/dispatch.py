@@ -21,6 +21,8 @@ from maestro_services.scheduler.views import Views
 UNLOAD_TIMEOUT_S = 120.0
 COMMAND_TIMEOUT_S = 15.0
 
+ReplicaCommand = do.LoadReplica | do.UnloadReplica | do.SleepReplica | do.WakeReplica
+
 log = logging.getLogger(__name__)
 
 
@@ -65,6 +67,10 @@ class Dispatcher:
                 self._spawn(self._load(effect))
             case do.UnloadReplica():
                 self._spawn(self._unload(effect))
+            case do.SleepReplica():
+                self._spawn(self._put_to_sleep(effect))
+            case do.WakeReplica():
+                self._spawn(self._wake(effect))
             case do.ForgetNode():
                 self._attempts.leave_node(effect.node)
                 self._spawn(self._nodes.disconnect(effect.node))
@@ -93,7 +99,17 @@ class Dispatcher:
         if await self._command(effect, lambda stub: stub.UnloadModel(request, timeout=UNLOAD_TIMEOUT_S)):
             self._post(on.ReplicaUnloaded(effect.accelerator, effect.model, effect.generation))
 
-    async def _command(self, effect: do.LoadReplica | do.UnloadReplica, call: Callable[[Any], Awaitable[Any]]) -> bool:
+    async def _put_to_sleep(self, effect: do.SleepReplica) -> None:
+        request = node_pb2.SleepModelRequest(scheduler_epoch=self._epoch, replica=_replica(effect))
+        if await self._command(effect, lambda stub: stub.SleepModel(request, timeout=UNLOAD_TIMEOUT_S)):
+            self._post(on.ReplicaAsleep(effect.accelerator, effect.model, effect.generation))
+
+    async def _wake(self, effect: do.WakeReplica) -> None:
+        """That it serves is told by the node's status."""
+        request = node_pb2.WakeModelRequest(scheduler_epoch=self._epoch, replica=_replica(effect))
+        await self._command(effect, lambda stub: stub.WakeModel(request, timeout=UNLOAD_TIMEOUT_S))
+
+    async def _command(self, effect: ReplicaCommand, call: Callable[[Any], Awaitable[Any]]) -> bool:
         """Sends a replica command until this instance of the node has answered; a refusal comes back as an event.
 
         Commands are idempotent by generation, so one whose answer was lost is simply sent again.
@@ -149,5 +165,5 @@ async def _stop(stub: Any, request: node_pb2.CancelStageRequest) -> node_pb2.Can
         return node_pb2.CancelStageResponse()
 
 
-def _replica(effect: do.LoadReplica | do.UnloadReplica) -> node_pb2.ReplicaRef:
+def _replica(effect: ReplicaCommand) -> node_pb2.ReplicaRef:
     return node_pb2.ReplicaRef(accelerator=effect.accelerator, model=effect.model, generation=effect.generation)

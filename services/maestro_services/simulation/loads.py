@@ -49,6 +49,7 @@ class NodeLoads:
         self._changed = changed
         self._disk = SharedLink[ReplicaKey](core.spec.disk_bytes_per_s)
         self._bus = SharedLink[ReplicaKey](core.spec.host_to_device_bytes_per_s)
+        self._waking = set[ReplicaKey]()
         self._over = False
 
     def load(self, command: do.LoadReplica) -> None:
@@ -70,17 +71,44 @@ class NodeLoads:
     def unload(self, command: do.UnloadReplica) -> None:
         """Stops an idle engine, or refuses to as the node core says."""
         key = ReplicaKey(command.accelerator, command.model, command.generation)
+        asleep = not self._is_gone(key, ReplicaPhase.SLEEPING)
         try:
             begun = self._core.begin_unload(key)
         except MaestroError:
             self._refuse(command)
             return
         if begun:
-            self._tally.swaps += 1
+            self._tally.swaps += not asleep
             self._leave_links(key)
             self._accelerators[key.accelerator].stop(key.model, self._events.now)
             self._changed(key.accelerator)
             self._events.after(self._engine_model.unload_s, lambda: self._unloaded(key))
+
+    def put_to_sleep(self, command: do.SleepReplica) -> None:
+        """Moves an idle engine's weights to host memory, or refuses to as the node core says."""
+        key = ReplicaKey(command.accelerator, command.model, command.generation)
+        try:
+            begun = self._core.begin_sleep(key)
+        except MaestroError:
+            self._refuse(command)
+            return
+        if begun:
+            self._tally.swaps += 1
+            self._accelerators[key.accelerator].stop(key.model, self._events.now)
+            self._copy(key)
+
+    def wake(self, command: do.WakeReplica) -> None:
+        """Moves them back, or refuses to as the node core says."""
+        key = ReplicaKey(command.accelerator, command.model, command.generation)
+        try:
+            begun = self._core.begin_wake(key, self._events.now)
+        except MaestroError:
+            self._refuse(command)
+            return
+        if begun:
+            self._tally.warm_starts += 1
+            self._waking.add(key)
+            self._copy(key)
 
     def has_engine(self, replica: Replica) -> bool:
         """Whether there is a process of the replica that could die."""
@@ -96,7 +124,7 @@ class NodeLoads:
         """The node is gone: nothing comes of what was under way."""
         self._over = True
 
-    def _refuse(self, command: do.LoadReplica | do.UnloadReplica) -> None:
+    def _refuse(self, command: do.LoadReplica | do.UnloadReplica | do.SleepReplica | do.WakeReplica) -> None:
         self._tally.refusals += 1
         refused = on.ReplicaCommandRefused(command.accelerator, command.model, command.generation)
         self._events.after(0.0, lambda: self._post(refused))
@@ -112,9 +140,14 @@ class NodeLoads:
 
     def _look_at_disk(self) -> None:
         for key in self._disk.advance(self._events.now):
-            self._bus.begin(key, self._models[key.model].weights_bytes, self._events.now)
-            self._watch_bus()
+            self._copy(key)
         self._watch_disk()
+
+    def _copy(self, key: ReplicaKey) -> None:
+        """The weights go over the host link, in whichever direction."""
+        self._changed(key.accelerator)
+        self._bus.begin(key, self._models[key.model].weights_bytes, self._events.now)
+        self._watch_bus()
 
     def _watch_bus(self) -> None:
         at_s = self._bus.next_end_at_s()
@@ -123,11 +156,23 @@ class NodeLoads:
 
     def _look_at_bus(self) -> None:
         for key in self._bus.advance(self._events.now):
-            kind = self._accelerators[key.accelerator].spec.kind
-            factor = self._random.lognormvariate(0.0, self._engine_model.load_noise)
-            start_s = self._models[key.model].speeds[kind].start_s * factor
-            self._events.after(start_s, lambda key=key: self._become_ready(key))  # type: ignore[misc]
+            if key in self._waking:
+                self._waking.remove(key)
+                self._become_ready(key)
+            elif not self._is_gone(key, ReplicaPhase.DRAINING):
+                self._core.finish_sleep(key)
+                self._changed(key.accelerator)
+                self._post(on.ReplicaAsleep(*key))
+            else:
+                self._start(key)
         self._watch_bus()
+
+    def _start(self, key: ReplicaKey) -> None:
+        """The engine starts with its weights on the device."""
+        kind = self._accelerators[key.accelerator].spec.kind
+        factor = self._random.lognormvariate(0.0, self._engine_model.load_noise)
+        start_s = self._models[key.model].speeds[kind].start_s * factor
+        self._events.after(start_s, lambda: self._become_ready(key))
 
     def _become_ready(self, key: ReplicaKey) -> None:
         if self._is_gone(key, ReplicaPhase.LOADING):

@@ -134,6 +134,10 @@ class NodeLife:
                 self._loads.load(command)
             case do.UnloadReplica():
                 self._loads.unload(command)
+            case do.SleepReplica():
+                self._loads.put_to_sleep(command)
+            case do.WakeReplica():
+                self._loads.wake(command)
             case do.CancelAttempt():
                 self._cancel(command.attempt_id)
             case do.AcknowledgeAttempts():

@@ -57,9 +57,15 @@ def fleet() -> Fleet:
     return Fleet(clusters, models, NetworkSpec(delay_s=0.001), GpuBudget(2))
 
 
-def settings(folder: Path, listen: str = "127.0.0.1:0") -> SchedulerSettings:
-    """Settings of a quick scheduler on that fleet."""
-    the_fleet = fleet()
+def sleeping_fleet() -> Fleet:
+    """The left half of it alone, with engines that can sleep."""
+    half = ClusterSpec("left", (replace(node("left-node"), engines_sleep=True),))
+    return replace(fleet(), clusters=(half,), budget=GpuBudget(1))
+
+
+def settings(folder: Path, listen: str = "127.0.0.1:0", of: Fleet | None = None) -> SchedulerSettings:
+    """Settings of a quick scheduler on that fleet, or on another one."""
+    the_fleet = of or fleet()
     return SchedulerSettings(
         listen=listen,
         store=folder / "store.sqlite",
@@ -117,6 +123,7 @@ class World:
     scheduler: Scheduler
     address: str
     client: AsyncClient
+    fleet: Fleet
     nodes: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     stops: dict[str, asyncio.Event] = field(default_factory=dict)
     serving: asyncio.Task[None] | None = None
@@ -124,12 +131,18 @@ class World:
 
     async def start_node(self, name: str) -> None:
         """Starts a node's agent with a simulated engine."""
-        spec = next(n for c in fleet().clusters for n in c.nodes if n.name == name)
-        engine = EngineSettings(EngineKind.SIMULATED, Path("/nonexistent"), self.folder / name, self.folder / "logs")
+        spec = next(n for c in self.fleet.clusters for n in c.nodes if n.name == name)
+        engine = EngineSettings(
+            EngineKind.SIMULATED,
+            Path("/nonexistent"),
+            self.folder / name,
+            self.folder / "logs",
+            enable_sleep=spec.engines_sleep,
+        )
         config = NodeConfig(
             cluster=name.removesuffix("-node"),
             node=spec,
-            models=fleet().models,
+            models=self.fleet.models,
             sources={},
             engine=engine,
             scheduler_address=self.address,
@@ -151,21 +164,23 @@ class World:
     async def restart_scheduler(self) -> None:
         """Starts another scheduler on the same store and address."""
         self.stop = asyncio.Event()
-        self.scheduler = Scheduler(settings(self.folder, self.address), self.stop)
+        self.scheduler = Scheduler(settings(self.folder, self.address, self.fleet), self.stop)
         self.serving = asyncio.create_task(self.scheduler.run())
         await self.scheduler.wait_listening()
 
 
 @asynccontextmanager
-async def world(folder: Path, nodes: Mapping[str, bool] | None = None) -> AsyncIterator[World]:
-    """A Maestro with both nodes, or with those whose name is mapped to True."""
+async def world(folder: Path, nodes: Mapping[str, bool] | None = None, of: Fleet | None = None) -> AsyncIterator[World]:
+    """A Maestro with all nodes of its fleet, or with those whose name is mapped to True."""
     stop = asyncio.Event()
-    scheduler = Scheduler(settings(folder), stop)
+    the_fleet = of or fleet()
+    scheduler = Scheduler(settings(folder, of=the_fleet), stop)
     serving = asyncio.create_task(scheduler.run())
     address = await scheduler.wait_listening()
     async with AsyncClient(address) as client:
-        running = World(folder, scheduler, address, client, serving=serving, stop=stop)
-        for name, wanted in (nodes or {"left-node": True, "right-node": True}).items():
+        running = World(folder, scheduler, address, client, the_fleet, serving=serving, stop=stop)
+        everything = {item.name: True for cluster in the_fleet.clusters for item in cluster.nodes}
+        for name, wanted in (nodes or everything).items():
             if wanted:
                 await running.start_node(name)
         try:

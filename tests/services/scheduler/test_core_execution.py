@@ -11,14 +11,15 @@ from service_world import GIB, call, diamond, fleet, node
 from maestro.fleet import ClusterSpec, Fleet, GpuBudget, NetworkSpec
 from maestro.plan import Assignment, Plan, PlanSource, Provenance, Residency, SolveStatus
 from maestro.reasons import Reason
-from maestro.snapshot import StageKey
+from maestro.snapshot import ReplicaPhase, StageKey
 from maestro.status import StageState
 from maestro.workflow import WorkflowSpec
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
 from maestro_services.scheduler.core import planning
 from maestro_services.scheduler.core.backfill import Candidate, Claim, may_start
-from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaPhase, ReplicaRecord
+from maestro_services.scheduler.core.records import AcceleratorRecord
+from maestro_services.scheduler.core.replica_records import ReplicaRecord
 
 POOL = 256 << 20
 

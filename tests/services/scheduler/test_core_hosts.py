@@ -5,7 +5,8 @@ from __future__ import annotations
 from maestro.fleet import AcceleratorSpec
 from maestro.snapshot import ReplicaPhase
 from maestro_services.scheduler.core.hosts import Hosts
-from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaRecord
+from maestro_services.scheduler.core.records import AcceleratorRecord
+from maestro_services.scheduler.core.replica_records import ReplicaRecord
 
 
 def fleet() -> dict[str, AcceleratorRecord]:

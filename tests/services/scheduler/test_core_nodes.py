@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from core_driver import Driver, ready
-from service_world import call, diamond, fleet
+from core_driver import Driver, core_config, ready
+from service_world import call, diamond, fleet, model
 
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase
@@ -205,3 +207,29 @@ def test_plans_that_cannot_be_used_hand_over_to_the_heuristic(monkeypatch: pytes
         driver.plan()
     assert do.ReportFallback(Reason.PLAN_REJECTED_BY_CHECKER) in driver.effects
     assert driver.take(do.LoadReplica)
+
+
+def test_a_replica_that_died_is_loaded_where_it_was_rather_than_moving_the_others() -> None:
+    slow = {name: model(name, start_s=20.0) for name in ("writer", "critic")}
+    driver = Driver(core_config(fleet=replace(fleet(), models=slow), lease_ttl_s=60.0))
+    driver.bring_up()
+    for name in slow:
+        driver.submit(single(name), name)
+    driver.plan()
+    loads = {load.model: load for load in driver.take(do.LoadReplica) if isinstance(load, do.LoadReplica)}
+    for load in loads.values():
+        driver.report(load.node, ready(load))
+    for attempt in driver.attempts():
+        driver.finish(attempt)
+    dead = loads["writer"]
+    failed = on.ReplicaReport(dead.accelerator, "writer", dead.generation, ReplicaPhase.FAILED, 0, 0.0, "killed")
+    driver.report(dead.node, failed)
+    driver.submit(WorkflowSpec("essays", (call("draft"), call("review", "draft", models=("critic",)))), "next")
+    driver.plan()
+    driver.pass_time(4.0)
+    assert driver.take(do.UnloadReplica) == []
+    assert driver.take(do.LoadReplica) == []  # not before its pause is over
+    driver.pass_time(2.0)
+    (again,) = driver.take(do.LoadReplica)
+    assert isinstance(again, do.LoadReplica)
+    assert (again.model, again.accelerator) == ("writer", dead.accelerator)

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from service_world import call, diamond, world
+from service_world import call, diamond, sleeping_fleet, world
 
 from maestro.errors import ConflictError, InvalidInputError, NotFoundError
 from maestro.events import StageChanged, StageTokens, WorkflowChanged
@@ -215,3 +215,22 @@ async def test_a_solver_that_is_killed_is_replaced_and_the_loop_goes_on(tmp_path
         assert result.status.state is WorkflowState.SUCCEEDED
         await maestro.scheduler.planner.wait_ready()
         assert maestro.scheduler.planner.pid != process
+
+
+async def test_a_model_that_was_evicted_wakes_up_from_host_memory(tmp_path: Path) -> None:
+    """Tests that writer, critic, writer, critic take turns on one accelerator with one engine start each."""
+    stages = (
+        call("draft"),
+        call("review", "draft", models=("critic",)),
+        call("final", "review"),
+        call("check", "final", models=("critic",)),
+    )
+    async with world(tmp_path, of=sleeping_fleet()) as maestro:
+        workflow_id = await maestro.client.submit(WorkflowSpec("essays", stages))
+        result = await maestro.client.result(workflow_id, timeout_s=60)
+        assert result.status.state is WorkflowState.SUCCEEDED
+        async with grpc.aio.insecure_channel(maestro.address) as channel:
+            listed = await fleet_pb2_grpc.FleetServiceStub(channel).ListNodes(fleet_pb2.ListNodesRequest())
+        (accelerator,) = listed.nodes[0].status.accelerators
+        starts = {item.replica.model: item.replica.generation % (1 << 32) for item in accelerator.replicas}
+        assert starts == {"writer": 1, "critic": 2}

@@ -112,8 +112,17 @@ class ReplicaUnloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaAsleep:
+    """A node confirmed that a replica's weights are in host memory and its device memory is free."""
+
+    accelerator: str
+    model: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaCommandRefused:
-    """A node refused a load or unload, which so had no effect."""
+    """A node refused to load, unload, put to sleep or wake a replica, and so nothing has changed."""
 
     accelerator: str
     model: str
@@ -191,6 +200,7 @@ Event = (
     | NodeDrainRequested
     | NodeStatusReported
     | ReplicaUnloaded
+    | ReplicaAsleep
     | ReplicaCommandRefused
     | AttemptFinished
     | AttemptFailed

@@ -11,8 +11,10 @@ from maestro.snapshot import ReplicaPhase
 from maestro_services.scheduler.core.agenda import PlannedLoad, PlannedStage
 from maestro_services.scheduler.core.backfill import Candidate, Claim, may_start, resident_bytes
 from maestro_services.scheduler.core.links import links_are_taken
-from maestro_services.scheduler.core.outcome import LoadReplica, Outcome, UnloadReplica
-from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaRecord
+from maestro_services.scheduler.core.outcome import LoadReplica, Outcome
+from maestro_services.scheduler.core.records import AcceleratorRecord
+from maestro_services.scheduler.core.replica_records import ReplicaRecord
+from maestro_services.scheduler.core.sleep import Sleep
 from maestro_services.scheduler.core.starting import Starter
 from maestro_services.scheduler.core.state import SchedulerState
 
@@ -20,18 +22,22 @@ from maestro_services.scheduler.core.state import SchedulerState
 class Execution:
     """Turns the agenda into commands. All changes go to the state and the outcome it is given."""
 
-    def __init__(self, state: SchedulerState, starter: Starter) -> None:
-        """``starter`` begins attempts."""
+    def __init__(self, state: SchedulerState, starter: Starter, sleep: Sleep) -> None:
+        """``starter`` begins attempts, ``sleep`` takes replicas off devices and brings back those that sleep."""
         self._state = state
+        self._sleep = sleep
         self._models = state.config.fleet.models
         self._starter = starter
 
     def advance(self, now: float, outcome: Outcome) -> bool:
         """Does all that the agenda allows on the touched accelerators; whether there were any."""
-        moved = bool(self._state.touched)
-        while self._state.touched:
-            name = min(self._state.touched)  # a set has no order of its own: equal events, equal commands
-            self._state.touched.remove(name)
+        touched = self._state.touched
+        moved, names = bool(touched), list[str]()
+        while touched:
+            if len(names) != len(touched):  # at the beginning, and where one has touched another
+                names = sorted(touched, reverse=True)  # a set has no order of its own: equal events, equal commands
+            name = names.pop()
+            touched.remove(name)
             if self._state.is_usable(name):
                 accelerator = self._state.accelerators[name]
                 self._start_planned(accelerator, now, outcome)
@@ -95,7 +101,7 @@ class Execution:
         loads = self._state.agenda.loads.get(name, [])
         while loads and self._settled(accelerator, loads[0]):
             loads.pop(0)
-        if not loads or loads[0].generation is not None or now < accelerator.no_load_before_s.get(loads[0].model, 0.0):
+        if not loads or loads[0].generation is not None or accelerator.load_pause_s(loads[0].model, now):
             return
         load = loads[0]
         for model in load.evicts:
@@ -125,12 +131,16 @@ class Execution:
         model = self._models[load.model]
         name = accelerator.spec.name
         needed = resident_bytes(accelerator, self._models) + model.fixed_bytes + load.kv_pool_bytes
+        needed += self._sleep.kept_bytes(accelerator, load.model)
         if accelerator.spec.kv_elastic:
             needed += sum(accelerator.kv_held.values())
             needed += sum(p.kv_bytes for p in self._state.agenda.pending(name) if p.start_at_s < load.load_at_s)
         if needed <= accelerator.spec.memory_bytes:
             return True
-        if any(r.phase is ReplicaPhase.DRAINING for r in accelerator.replicas.values()):
+        over_bytes = needed - accelerator.spec.memory_bytes
+        if any(r.phase is ReplicaPhase.DRAINING for r in accelerator.replicas.values()) or self._sleep.clear_device(
+            accelerator, over_bytes, load.model, outcome
+        ):
             return False
         idle = [
             r
@@ -147,8 +157,14 @@ class Execution:
         return False
 
     def _load(self, accelerator: AcceleratorRecord, load: PlannedLoad, now: float, outcome: Outcome) -> None:
+        sleeping = accelerator.sleeping.get(load.model)
+        if sleeping is not None and sleeping.leaving:
+            return  # its end is told soon
+        seconds = self._sleep.load_s(accelerator, self._models[load.model])
+        load.generation = self._sleep.wake(accelerator, load.model, now + seconds, outcome)
+        if load.generation is not None:
+            return
         load.generation = self._state.next_generation()
-        seconds = load.ready_at_s - load.load_at_s
         replica = ReplicaRecord(
             load.model, load.generation, ReplicaPhase.LOADING, load.kv_pool_bytes, now + seconds, now
         )
@@ -161,8 +177,7 @@ class Execution:
         replica = accelerator.replicas.get(model)
         if replica is None or replica.phase is ReplicaPhase.DRAINING or now < replica.no_unload_before_s:
             return
-        replica.phase = ReplicaPhase.DRAINING
-        outcome.effects.append(UnloadReplica(accelerator.node, accelerator.spec.name, model, replica.generation))
+        self._sleep.evict(accelerator, replica, outcome)
 
     def _busy(self, accelerator: AcceleratorRecord, model: str) -> bool:
         return model in accelerator.stages_held

@@ -13,7 +13,7 @@ def links_are_taken(state: SchedulerState, node: str, now: float) -> bool:
         for replica in accelerator.replicas.values():
             if replica.phase is ReplicaPhase.LOADING:
                 speed = models[replica.model].speeds.get(accelerator.spec.kind)
-                start_s = speed.start_s if speed is not None else 0.0
+                start_s = speed.start_s if speed is not None and not replica.waking else 0.0
                 if now < replica.ready_at_s - start_s:
                     return True
     return False

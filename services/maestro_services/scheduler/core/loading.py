@@ -8,15 +8,16 @@ does not fit the fleet all at once takes turns.
 
 from __future__ import annotations
 
-from maestro.fleet import ModelSpec, WeightTier
-from maestro.performance import load_s
+from maestro.fleet import ModelSpec
 from maestro.snapshot import ReplicaPhase, StageKey
 from maestro_services.scheduler.core.agenda import PlannedLoad
 from maestro_services.scheduler.core.backfill import resident_bytes
 from maestro_services.scheduler.core.links import links_are_taken
 from maestro_services.scheduler.core.pace import Pace
-from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaRecord
+from maestro_services.scheduler.core.records import AcceleratorRecord
+from maestro_services.scheduler.core.replica_records import ReplicaRecord
 from maestro_services.scheduler.core.rooms import SERVING, may_load
+from maestro_services.scheduler.core.sleep import Sleep
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.heuristics.dispatch import DispatchPolicy, LoadSite, Resident
 
@@ -32,11 +33,15 @@ PLAN_FIRST_S = 2.0
 class Loading:
     """Orders loads through the agenda, one at a time over each node's links."""
 
-    def __init__(self, state: SchedulerState, pace: Pace, policy: DispatchPolicy) -> None:
-        """``pace`` says how long stages take under load, ``policy`` where to load and who leaves first."""
+    def __init__(self, state: SchedulerState, pace: Pace, policy: DispatchPolicy, sleep: Sleep) -> None:
+        """``pace`` says how long stages take under load, ``policy`` where to load and who leaves first.
+
+        ``sleep`` says how long loads take.
+        """
         self._state = state
         self._pace = pace
         self._policy = policy
+        self._sleep = sleep
         self._models = state.config.fleet.models
         self._next_s = float("-inf")
         self._homeless_since_s: dict[str, float] = {}
@@ -47,9 +52,11 @@ class Loading:
 
         ``turns_only``: only for models that plans have left without a replica.
         """
+        if now < self._next_s:
+            return
         ready = self._state.ready
         waiting = {model for model in ready.models() if model in self._models}
-        if now < self._next_s or not waiting:
+        if not waiting:
             return
         self._next_s = now + CONSIDER_EVERY_S
         while (key := ready.first(waiting)) is not None:
@@ -83,7 +90,7 @@ class Loading:
 
     def _order(self, site: LoadSite, model: ModelSpec, now: float, *, turn: bool) -> None:
         accelerator = self._state.accelerators[site.accelerator]
-        seconds = self._load_s(accelerator, model)
+        seconds = self._sleep.load_s(accelerator, model)
         ready_at_s = now + site.ready_in_s
         evicts = frozenset(resident.model for resident in site.evicted)
         pool = 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes
@@ -96,7 +103,7 @@ class Loading:
         """The accelerator as a place for the model; None where it cannot be one, or others would be missed more."""
         if (
             model.name in accelerator.replicas
-            or not may_load(self._state, accelerator, model, now)
+            or not may_load(self._state, accelerator, model)
             or self._is_promised(accelerator)
             or links_are_taken(self._state, accelerator.node, now)
             or not self._within_budget(accelerator)
@@ -107,7 +114,8 @@ class Loading:
             return None
         leaving = {resident.model for resident in evicted}
         ends = [a.expected_end_s for a in accelerator.occupants() if a.model in leaving]
-        ready_in_s = max([0.0, *(end - now for end in ends)]) + self._load_s(accelerator, model)
+        pause_s = accelerator.load_pause_s(model.name, now)
+        ready_in_s = max([pause_s, *(end - now for end in ends)]) + self._sleep.load_s(accelerator, model)
         load = sum(accelerator.stages_held.values()) / max(1, accelerator.spec.slots)
         return LoadSite(
             accelerator.spec.name, accelerator.cluster, ready_in_s, evicted, len(accelerator.replicas), load
@@ -147,14 +155,14 @@ class Loading:
             return True
         if not self._policy.drains and resident.running:
             return False
-        turn_s = TURN_LOADS * self._load_s(accelerator, self._models[resident.model])
+        turn_s = TURN_LOADS * self._sleep.return_s(accelerator, replica)
         if now < replica.ready_at_s + turn_s:
             return False
         if resident.replicas > 1:
             left = (resident.replicas - 1) / resident.replicas
             return self._wait_s(resident.model, resident.running) / left < wait_s
         since_s = self._homeless_since_s.get(model.name)
-        return since_s is not None and now - since_s > TURN_LOADS * self._load_s(accelerator, model)
+        return since_s is not None and now - since_s > TURN_LOADS * self._sleep.load_s(accelerator, model)
 
     def _wait_s(self, model: str, more: int = 0) -> float:
         """Seconds until what waits for the model (and ``more`` stages) would have started on the replicas there are."""
@@ -209,8 +217,5 @@ class Loading:
         """The least time in which some accelerator of the fleet loads the model: no wait below it is worth a load."""
         kinds = model.speeds.keys()
         accelerators = self._state.accelerators.values()
-        return min((self._load_s(a, model) for a in accelerators if a.spec.kind in kinds), default=float("inf"))
-
-    def _load_s(self, accelerator: AcceleratorRecord, model: ModelSpec) -> float:
-        node = self._state.nodes[accelerator.node].spec
-        return load_s(model, node, accelerator.spec.kind, WeightTier.DISK)
+        found = (self._sleep.quickest_load_s(a, model) for a in accelerators if a.spec.kind in kinds)
+        return min(found, default=float("inf"))

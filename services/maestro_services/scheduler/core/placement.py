@@ -48,6 +48,7 @@ class Placement:
         self._state.ready.end_pauses(now)
         if self._explain_no_node():
             return
+        self._ordering.reorder(self._state, now)
         keys = self._most_wanted(now)
         attempt = (keys, self._state.planner_down)
         if not keys or (not moved and attempt == self._fruitless):
@@ -78,7 +79,7 @@ class Placement:
         """The first stages that a replica has room for, or one that may be loaded where loads are ordered here."""
         if len(self._state.agenda.place) >= self._state.config.max_snapshot_stages:
             return []
-        largest = rooms(self._state, now, loads=self._state.planner_down)
+        largest = rooms(self._state, loads=self._state.planner_down)
         models = sorted({model for model, _ in largest})
         while True:
             wanting = self._state.ready.wanting(models)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from maestro.snapshot import ReplicaPhase
 from maestro_services.scheduler.core.events import (
     NodeStatusReported,
+    ReplicaAsleep,
     ReplicaCommandRefused,
     ReplicaReport,
     ReplicaUnloaded,
 )
 from maestro_services.scheduler.core.lifecycle import Lifecycle
 from maestro_services.scheduler.core.outcome import Outcome, UnloadReplica
-from maestro_services.scheduler.core.records import AcceleratorRecord, ReplicaRecord
+from maestro_services.scheduler.core.records import AcceleratorRecord
+from maestro_services.scheduler.core.replica_records import ReplicaRecord, SleepingReplica
+from maestro_services.scheduler.core.sleep import Sleep
 from maestro_services.scheduler.core.state import SchedulerState
 
 FIRST_LOAD_RETRY_S = 5.0
@@ -22,10 +25,11 @@ UNLOAD_RETRY_S = 1.0
 class Replicas:
     """Keeps the accelerators' replicas as their nodes report them."""
 
-    def __init__(self, state: SchedulerState, lifecycle: Lifecycle) -> None:
-        """``lifecycle`` takes back the places on accelerators whose replicas are gone."""
+    def __init__(self, state: SchedulerState, lifecycle: Lifecycle, sleep: Sleep) -> None:
+        """``lifecycle`` takes back the places on accelerators whose replicas are gone; ``sleep`` keeps what sleeps."""
         self._state = state
         self._lifecycle = lifecycle
+        self._sleep = sleep
 
     def report(self, event: NodeStatusReported, now: float, outcome: Outcome) -> None:
         """Takes over a node's view. What it has shown before and shows no more is gone."""
@@ -35,10 +39,12 @@ class Replicas:
             if accelerator is not None and accelerator.node == event.node:
                 self._apply(accelerator, report, now, outcome)
         for accelerator in self._state.on_node(event.node):
-            for replica in list(accelerator.replicas.values()):
-                present = shown.get((accelerator.spec.name, replica.model))
-                if replica.seen and (present is None or present.generation != replica.generation):
-                    self._retire(accelerator, replica.model, replica.generation)
+            believed = [(r.model, r.generation) for r in accelerator.replicas.values() if r.seen]
+            believed += [(s.model, s.generation) for s in accelerator.sleeping.values()]
+            for model, generation in believed:
+                present = shown.get((accelerator.spec.name, model))
+                if present is None or present.generation != generation:
+                    self._retire(accelerator, model, generation)
                     self._state.plan_wanted = True
 
     def unloaded(self, event: ReplicaUnloaded) -> None:
@@ -47,16 +53,29 @@ class Replicas:
         self._retire(accelerator, event.model, event.generation)
         self._state.touch_node(accelerator.node)
 
-    def refused(self, event: ReplicaCommandRefused, now: float) -> None:
-        """A load was refused (tried again later, perhaps elsewhere), or an unload (the replica serves on)."""
+    def fell_asleep(self, event: ReplicaAsleep) -> None:
+        """A replica's weights are in host memory, and its device memory is free."""
+        accelerator = self._state.accelerators[event.accelerator]
+        self._sleep.fall_asleep(accelerator, event.model, event.generation)
+        self._state.touch_node(accelerator.node)
+
+    def refused(self, event: ReplicaCommandRefused, now: float, outcome: Outcome) -> None:
+        """A load was refused (tried again later, perhaps elsewhere), or to leave the device (the replica serves on).
+
+        What cannot be woken up is stopped, and loaded like any other.
+        """
         accelerator = self._state.accelerators[event.accelerator]
         replica = accelerator.replicas.get(event.model)
         if replica is None or replica.generation != event.generation:
             return
         if replica.phase is ReplicaPhase.DRAINING:
             replica.phase = ReplicaPhase.READY
+            replica.stays_awake = self._sleep.can_sleep(accelerator, replica)
             replica.no_unload_before_s = now + UNLOAD_RETRY_S
-        elif not replica.seen:
+        elif not replica.seen or replica.waking:
+            if replica.waking:
+                place = (accelerator.node, event.accelerator, event.model, event.generation)
+                outcome.effects.append(UnloadReplica(*place))
             self._load_failed(accelerator, event.model, event.generation, now)
         self._state.touch_node(accelerator.node)
         self._state.plan_wanted = True
@@ -72,6 +91,7 @@ class Replicas:
     def forget(self, accelerator: AcceleratorRecord) -> None:
         """Nothing on the accelerator is believed any more."""
         self._state.hosts.clear(accelerator)
+        accelerator.sleeping.clear()
         accelerator.retired.clear()
 
     def _apply(self, accelerator: AcceleratorRecord, report: ReplicaReport, now: float, outcome: Outcome) -> None:
@@ -88,6 +108,9 @@ class Replicas:
                 UnloadReplica(accelerator.node, accelerator.spec.name, report.model, report.generation)
             )
             return
+        if report.phase is ReplicaPhase.SLEEPING:
+            self._see_asleep(accelerator, report, now)
+            return
         if known is None or known.generation < report.generation:
             known = self._adopt(accelerator, report, now)
         known.seen = True
@@ -96,6 +119,7 @@ class Replicas:
         if report.phase is ReplicaPhase.READY:
             accelerator.load_failures.pop(report.model, None)
             known.ready_at_s = min(known.ready_at_s, now)
+            known.waking = False
 
     def _is_wanted(self, accelerator: AcceleratorRecord, model: str) -> bool:
         """Whether the scenario still has the model for this kind of accelerator."""
@@ -110,6 +134,17 @@ class Replicas:
         self._state.hosts.put(accelerator, replica)
         return replica
 
+    def _see_asleep(self, accelerator: AcceleratorRecord, report: ReplicaReport, now: float) -> None:
+        """A status shows a replica asleep: it fell asleep, an earlier scheduler left it so, or it is to wake up."""
+        known = accelerator.replicas.get(report.model)
+        if known is not None and known.generation == report.generation:
+            known.seen = True
+            self._sleep.fall_asleep(accelerator, report.model, report.generation)
+        elif report.model not in accelerator.sleeping:
+            accelerator.sleeping[report.model] = SleepingReplica(
+                report.model, report.generation, report.kv_pool_bytes, now
+            )
+
     def _load_failed(self, accelerator: AcceleratorRecord, model: str, generation: int, now: float) -> None:
         """The engine is gone. The next load of this model here waits, longer each time."""
         self._retire(accelerator, model, generation)
@@ -122,7 +157,9 @@ class Replicas:
 
     def _retire(self, accelerator: AcceleratorRecord, model: str, generation: int) -> None:
         """The replica's present life is over; whatever is still said of it is old."""
-        replica = accelerator.replicas.get(model)
+        replica, sleeping = accelerator.replicas.get(model), accelerator.sleeping.get(model)
         if replica is not None and replica.generation <= generation:
             self._state.hosts.remove(accelerator, model)
+        if sleeping is not None and sleeping.generation <= generation:
+            del accelerator.sleeping[model]
         accelerator.retired[model] = max(generation, accelerator.retired.get(model, -1))

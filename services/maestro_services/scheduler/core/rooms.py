@@ -15,18 +15,17 @@ Rooms = Mapping[tuple[str, str], int]
 """For each model and kind of accelerator the largest KV reservation, in bytes, that some replica can hold."""
 
 
-def may_load(state: SchedulerState, accelerator: AcceleratorRecord, model: ModelSpec, now: float) -> bool:
-    """Whether a load is possible: its node has the weights, it fits, its kind is served, its loads do not fail."""
+def may_load(state: SchedulerState, accelerator: AcceleratorRecord, model: ModelSpec) -> bool:
+    """Whether a load is possible, if not at once: its node has the weights, it fits, its kind is served."""
     pool = 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes
     return (
         model.fixed_bytes + pool <= accelerator.spec.memory_bytes
         and model.name in state.nodes[accelerator.node].models
         and accelerator.spec.kind in model.speeds
-        and now >= accelerator.no_load_before_s.get(model.name, 0.0)
     )
 
 
-def rooms(state: SchedulerState, now: float, *, loads: bool) -> Rooms:
+def rooms(state: SchedulerState, *, loads: bool) -> Rooms:
     """What replicas of usable accelerators have room for; with ``loads`` also those that could be loaded."""
     found: dict[tuple[str, str], int] = {}
     models = state.config.fleet.models
@@ -37,7 +36,7 @@ def rooms(state: SchedulerState, now: float, *, loads: bool) -> Rooms:
                 room = _room(accelerator, models[replica.model], replica.kv_pool_bytes)
                 found[replica.model, kind] = max(room, found.get((replica.model, kind), 0))
         for model in models.values() if loads else ():
-            if may_load(state, accelerator, model, now):
+            if may_load(state, accelerator, model):
                 room = _room(accelerator, model, model.kv_pool_bytes)
                 found[model.name, kind] = max(room, found.get((model.name, kind), 0))
     return found

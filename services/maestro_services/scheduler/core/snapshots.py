@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from maestro.fleet import WeightTier
-from maestro.performance import load_s
 from maestro.reasons import Reason
 from maestro.snapshot import (
     AcceleratorState,
+    PlanInForce,
     ReplicaPhase,
     ReplicaState,
     RunningStage,
@@ -19,17 +19,20 @@ from maestro.snapshot import (
 )
 from maestro.status import StageState
 from maestro.workflow import ToolStage
+from maestro_services.scheduler.core.agenda import PlannedStage
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.demand import Demand
+from maestro_services.scheduler.core.fairness import Rank
 from maestro_services.scheduler.core.records import (
     AcceleratorRecord,
     Attempt,
-    ReplicaRecord,
     StageRecord,
     WorkflowRecord,
 )
-from maestro_services.scheduler.core.rooms import Rooms, has_room, may_load, rooms
+from maestro_services.scheduler.core.replica_records import ReplicaRecord
+from maestro_services.scheduler.core.rooms import SERVING, Rooms, has_room, may_load, rooms
 from maestro_services.scheduler.core.selection import Outlook, select
+from maestro_services.scheduler.core.sleep import Sleep
 from maestro_services.scheduler.core.state import SchedulerState
 
 _LEAST_REMAINING_S = 0.05
@@ -39,9 +42,10 @@ _NOWHERE = (Reason.NO_ACCELERATOR_FITS, Reason.NO_NODE)
 class Snapshots:
     """Builds snapshots of a state."""
 
-    def __init__(self, state: SchedulerState, costing: Costing) -> None:
-        """``costing`` says how long tool stages are expected to take."""
+    def __init__(self, state: SchedulerState, costing: Costing, sleep: Sleep) -> None:
+        """``costing`` says how long tool stages are expected to take, ``sleep`` how long loads do."""
         self._state = state
+        self._sleep = sleep
         self._costing = costing
         self._demand = Demand(state)
 
@@ -52,11 +56,12 @@ class Snapshots:
         self._state.snapshot_version += 1
         self._explain_misfits(now)
         unfinished = sum(workflow.unfinished for workflow in self._state.workflows.values())
-        return replace(self._assemble((), (), unfinished, now), demand=self._demand.at(now))
+        found = self._assemble((), (), unfinished, now)
+        return replace(found, demand=self._demand.at(now), in_force=self._in_force(now))
 
     def _explain_misfits(self, now: float) -> None:
         """Tells ready stages that fit nowhere, and those that fit again."""
-        largest = rooms(self._state, now, loads=True)
+        largest = rooms(self._state, loads=True)
         for key in self._state.ready:
             stage = self._state.stage(key)
             if stage is not None and not stage.attempts:
@@ -70,12 +75,37 @@ class Snapshots:
         state = self._state
         state.snapshot_version += 1
         due_first = sorted(state.workflows.values(), key=lambda w: (self._is_hopeless(w, now), w.deadline_at_s, w.id))
-        largest = rooms(state, now, loads=True)
+        largest = rooms(state, loads=True)
         selected = select(due_first, state.config.max_snapshot_stages, lambda stage: self._judge(stage, largest, now))
         chosen = tuple(state.workflows[workflow_id] for workflow_id in selected)
-        waiting = tuple(self.waiting(w, stage, now) for w in chosen for stage in selected[w.id])
+        waiting = tuple(self._with_debts([self.waiting(w, stage, now) for w in chosen for stage in selected[w.id]]))
         unfinished = sum(workflow.unfinished for workflow in due_first)
-        return self._assemble(chosen, waiting, unfinished - len(waiting), now)
+        found = self._assemble(chosen, waiting, unfinished - len(waiting), now)
+        return replace(found, in_force=self._in_force(now))
+
+    def _with_debts(self, waiting: list[WaitingStage]) -> Iterator[WaitingStage]:
+        """The stages, those marked as first that make up for what tenants have had too little of."""
+        debts_s = self._state.fairness.debts_s()
+        for stage in waiting:
+            tenant = self._state.workflows[stage.key.workflow].spec.tenant
+            if debts_s.get(tenant, 0.0) > 0.0 and stage.options and not stage.predecessors:
+                debts_s[tenant] -= min(option.duration_s for option in stage.options)
+                yield replace(stage, first=True)
+            else:
+                yield stage
+
+    def _in_force(self, now: float) -> PlanInForce:
+        """What is left of the plan in force."""
+        config = self._state.config
+        places_stages = config.starts is None
+        return self._state.agenda.in_force(now, config.commit_s, self._may_start, places_stages=places_stages)
+
+    def _may_start(self, planned: PlannedStage) -> bool:
+        """Whether nothing but its turn keeps a stage from starting in its place."""
+        stage, accelerator = self._state.stage(planned.key), self._state.accelerators[planned.accelerator]
+        replica = accelerator.replicas.get(planned.model)
+        serves = replica is not None and replica.phase in SERVING
+        return stage is not None and stage.ready and serves and self._state.is_usable(planned.accelerator)
 
     def _is_hopeless(self, workflow: WorkflowRecord, now: float) -> bool:
         """Whether the workflow would be late even if nothing kept it waiting from now on."""
@@ -148,6 +178,7 @@ class Snapshots:
             inputs_from=clusters,
             not_before_s=max(0.0, stage.not_before_s - now),
             waited_s=max(0.0, now - stage.ready_at_s) if stage.ready_at_s is not None else 0.0,
+            first=stage.ready and self._state.fairness.rank(workflow, stage, now) is Rank.STARVING,
         )
 
     def _running(self, usable: set[str], workflow_ids: set[str], now: float) -> tuple[RunningStage, ...]:
@@ -197,14 +228,16 @@ class Snapshots:
         )
 
     def _loads(self, accelerators: tuple[AcceleratorRecord, ...], now: float) -> dict[tuple[str, str], float]:
-        """Seconds a load takes, for every model and accelerator where one is possible now."""
+        """Seconds until a load would be done, for every model and accelerator where one is possible.
+
+        One that is not to be tried again yet takes longer by that: a plan had better wait than move everything.
+        """
         loads: dict[tuple[str, str], float] = {}
         for accelerator in accelerators:
-            node = self._state.nodes[accelerator.node]
             for name, model in self._state.config.fleet.models.items():
-                if may_load(self._state, accelerator, model, now):
-                    seconds = load_s(model, node.spec, accelerator.spec.kind, WeightTier.DISK)
-                    loads[name, accelerator.spec.name] = seconds
+                if may_load(self._state, accelerator, model):
+                    pause_s = accelerator.load_pause_s(name, now)
+                    loads[name, accelerator.spec.name] = pause_s + self._sleep.load_s(accelerator, model)
         return loads
 
 
