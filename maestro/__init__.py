@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from maestro.client import AsyncClient, Client, PlanReport, WorkflowResult
+    from maestro.client import AsyncClient, Client, PlanReport, WorkflowNotSucceededError, WorkflowResult
     from maestro.errors import MaestroError
     from maestro.workflow import ChatMessage, ContextPolicy, LlmStage, Sampling, Stage, ToolStage, WorkflowSpec
 
@@ -22,12 +22,15 @@ __all__ = [
     "Sampling",
     "Stage",
     "ToolStage",
+    "WorkflowNotSucceededError",
     "WorkflowResult",
     "WorkflowSpec",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("AsyncClient", "Client", "PlanReport", "WorkflowResult"), "maestro.client"),
+    **dict.fromkeys(
+        ("AsyncClient", "Client", "PlanReport", "WorkflowNotSucceededError", "WorkflowResult"), "maestro.client"
+    ),
     **dict.fromkeys(("MaestroError",), "maestro.errors"),
     **dict.fromkeys(
         ("ChatMessage", "ContextPolicy", "LlmStage", "Sampling", "Stage", "ToolStage", "WorkflowSpec"),

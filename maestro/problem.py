@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from maestro.document import Document, KeyPath
 from maestro.errors import InvalidInputError
@@ -35,9 +36,21 @@ def problems_of(error: ValidationError, tags: Collection[str] = ()) -> list[Prob
         elif detail["type"] == "missing":
             problems.append(Problem(path, "is required", remedy="add the key"))
         else:
-            value = None if isinstance(detail["input"], (dict, list)) else detail["input"]
-            problems.append(Problem(path, detail["msg"].replace("Input should", "should"), value, remedy))
+            value = None if isinstance(detail["input"], (dict, list, tuple)) else detail["input"]
+            problem, advice = _worded(detail)
+            problems.append(Problem(path, problem, value, remedy or advice))
     return problems
+
+
+def _worded(detail: ErrorDetails) -> tuple[str, str]:
+    """Return what is wrong and what to do in our own words where pydantic's are about its types and patterns."""
+    match detail["type"]:
+        case "string_pattern_mismatch":
+            return "is not a name", "use letters, digits, '.', '_' and '-', at most 64, a letter or digit first"
+        case "too_short":
+            return "is empty", "give at least one"
+        case _:
+            return detail["msg"].removeprefix("Value error, ").replace("Input should", "should"), ""
 
 
 def located(document: Document, problems: Sequence[Problem]) -> tuple[InvalidInputError, ...]:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from maestro.address import ADDRESS_PATTERN, check_address
 from maestro.errors import InvalidInputError
 from maestro.units import parse_bytes, parse_bytes_per_s, parse_duration_s
 
@@ -76,6 +77,14 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return Path(os.path.abspath(folder / path.expanduser()))  # noqa: PTH100 - resolve() would follow the links
 
 
+def _address(value: str) -> str:
+    """Refuse what nobody can listen on."""
+    try:
+        return check_address("address", value)
+    except InvalidInputError as error:
+        raise PydanticCustomError("address", "{problem}", {"problem": error.problem, "remedy": error.remedy}) from error
+
+
 _BYTES_SCHEMA = _amount_schema("([KMGT]i?B|B)?")
 _SECONDS_SCHEMA = _amount_schema("(us|ms|s|min|h|d)?")
 _BANDWIDTH_SCHEMA = _amount_schema("(([KMGT]i?B|B|[KMGT]?bit)/s)?")
@@ -93,4 +102,4 @@ Positive = Annotated[float, Field(strict=True, gt=0)]
 Flag = Annotated[bool, Field(strict=True)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 RelativePath = Annotated[Path, AfterValidator(_absolute)]
-Address = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._{}-]+):[0-9]{1,5}$")]
+Address = Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "string", "pattern": ADDRESS_PATTERN})]

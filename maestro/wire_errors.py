@@ -44,6 +44,11 @@ _CODES: dict[type[MaestroError], grpc.StatusCode] = {
     DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
     UnsupportedError: grpc.StatusCode.UNIMPLEMENTED,
 }
+_NOBODY_THERE = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED,  # the server is shutting down
+    grpc.StatusCode.UNIMPLEMENTED,
+)
 _KINDS: dict[str, type[MaestroError]] = {kind.__name__: kind for kind in _CODES}
 _KINDS_BY_CODE = {code: kind for kind, code in _CODES.items()} | {grpc.StatusCode.FAILED_PRECONDITION: ConflictError}
 
@@ -77,11 +82,8 @@ def from_rpc_error(error: grpc.RpcError, address: str) -> MaestroError:
     status = rpc_status.from_call(cast("grpc.Call", error))
     if status is not None:
         return _from_details(status)
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):  # the latter: the server is shutting down
-        return UnreachableError(
-            f"no answer from {address} ({text}); start a scheduler there with 'maestro up' or 'maestro serve', "
-            "or correct the address"
-        )
+    if code in _NOBODY_THERE:
+        return _unreachable(code, text, address)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in text:
         return InvalidInputError(
             "workflow", f"is too large for one message ({text})", remedy=f"stay under {MAX_MESSAGE_BYTES} bytes"
@@ -92,6 +94,19 @@ def from_rpc_error(error: grpc.RpcError, address: str) -> MaestroError:
     if kind is InvalidInputError:
         return InvalidInputError("request", text)
     return kind(text or f"{address} answered {code.name}")
+
+
+def _unreachable(code: grpc.StatusCode, text: str, address: str) -> UnreachableError:
+    """Say who does not answer; an unbuilt capability of a scheduler does, with details."""
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return UnreachableError(
+            f"{address} is not a scheduler (a node?), or one of another version; give the address that its scenario "
+            "names as scheduler.listen"
+        )
+    return UnreachableError(
+        f"no answer from {address} ({text}); start a scheduler there with 'maestro up' or 'maestro serve', "
+        "or correct the address"
+    )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from maestro.problem import Problem, located, problems_of
 from maestro.section import Count, Flag, NonNegativeCount, PositiveSeconds, Seconds, Section
 from maestro.workflow import ChatMessage, ContextPolicy, LlmStage, Sampling, Stage, ToolStage, WorkflowSpec
 
+_NO_LIMITS = validation.WorkflowLimits(sys.maxsize, sys.maxsize, sys.maxsize)  # the scheduler has its own
 _TAGS = ("llm stage", "tool stage")
 _STEP = re.compile(r"(\w+)|\[(\d+)\]")
 _FILE_KEYS = {
@@ -187,6 +189,27 @@ def workflow_from_document(document: Document) -> WorkflowSpec:
         return _workflow_of(document)
     except ValidationError as error:
         raise located(document, problems_of(error, _TAGS))[0] from error
+
+
+def accepted_form(document: Document) -> WorkflowSpec:
+    """Return the workflow that a document describes, its graph and values checked as far as a file alone allows.
+
+    Raises InvalidInputError with line and key for the first problem in it, saying how many more there are.
+    """
+    problems = find_problems(document, limits=_NO_LIMITS)
+    if not problems:
+        return workflow_from_document(document)
+    first, more = problems[0], len(problems) - 1
+    if not more:
+        raise first
+    others = f"{more} more: maestro check {document.name}"
+    remedy = f"{first.remedy}; {others}" if first.remedy else others
+    raise InvalidInputError(first.field, first.problem, value=first.value, remedy=remedy)
+
+
+def located_refusal(document: Document, refusal: InvalidInputError) -> InvalidInputError:
+    """Return a server's refusal of the workflow that a document describes, tied to the line of what was refused."""
+    return document.error(_path_of(refusal, document), refusal.problem, value=refusal.value, remedy=refusal.remedy)
 
 
 def find_problems(

@@ -6,6 +6,6 @@ Both share ``calls`` (what goes over the wire) and ``watching`` (how a broken st
 from maestro.client.asynchronous import AsyncClient
 from maestro.client.blocking import Client
 from maestro.client.calls import PlanReport
-from maestro.client.result import WorkflowResult
+from maestro.client.result import WorkflowNotSucceededError, WorkflowResult
 
-__all__ = ["AsyncClient", "Client", "PlanReport", "WorkflowResult"]
+__all__ = ["AsyncClient", "Client", "PlanReport", "WorkflowNotSucceededError", "WorkflowResult"]

@@ -6,14 +6,17 @@ The parameters' types say nothing: callers without a type checker hand over anyt
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
 
+from maestro.address import check_address
+from maestro.document import read_document
 from maestro.errors import InvalidInputError
 from maestro.status import WorkflowState
 from maestro.workflow import WorkflowSpec
-from maestro.workflow_file import workflow_from_graph
+from maestro.workflow_file import accepted_form, workflow_from_graph
 
 LARGEST_SEQUENCE = 2**64 - 1  # what the wire can hold
 
@@ -22,10 +25,7 @@ LONGEST_LIMIT_S = 1e9  # event loops and gRPC cannot count much further
 
 def checked_address(value: object) -> str:
     """Return the address of a scheduler."""
-    address = checked_text("address", value)
-    if not address.strip():
-        raise InvalidInputError("address", "is empty", value=value, remedy="name the scheduler as host:port")
-    return address
+    return check_address("address", checked_text("address", value))
 
 
 def checked_text(field: str, value: object) -> str:
@@ -71,14 +71,16 @@ def checked_state(field: str, value: Any) -> WorkflowState:
 
 
 def checked_workflow(value: Any) -> WorkflowSpec:
-    """Return the workflow that a specification or a graph describes."""
+    """Return the workflow that a specification, a graph or a file describes."""
     if isinstance(value, WorkflowSpec):
         return value
     if isinstance(value, nx.DiGraph):
         return workflow_from_graph(value)
+    if isinstance(value, str | Path):
+        return accepted_form(read_document(Path(value)))
     raise InvalidInputError(
         "workflow",
         f"is of type {type(value).__name__}, which is no workflow",
         value=value,
-        remedy="give a maestro.WorkflowSpec or a networkx.DiGraph; maestro.workflow_file.load_workflow reads files",
+        remedy="give a maestro.WorkflowSpec, a networkx.DiGraph, or the path of a workflow file",
     )

@@ -6,7 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from maestro.errors import MaestroError
 from maestro.status import StageState, StageStatus, WorkflowState, WorkflowStatus
+
+
+class WorkflowNotSucceededError(MaestroError):
+    """A workflow failed or was cancelled. The message names the stages with reason and detail; ``result`` has all."""
+
+    def __init__(self, result: WorkflowResult) -> None:
+        """Say what became of the workflow."""
+        self.result = result
+        status = result.status
+        causes = ", ".join(f"{stage.id} ({stage.reason}: {stage.detail})" for stage in result.failures)
+        causes = causes or ": ".join(part for part in (status.reason, status.detail) if part)
+        super().__init__(f"workflow {status.id} {status.state}{f': {causes}' if causes else ''}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let the error cross a process boundary whole."""
+        return (WorkflowNotSucceededError, (self.result,))
 
 
 @dataclass(frozen=True)
@@ -34,3 +51,9 @@ class WorkflowResult:
     def failures(self) -> tuple[StageStatus, ...]:
         """The stages that failed; their reason and detail say why."""
         return tuple(stage for stage in self.status.stages if stage.state is StageState.FAILED)
+
+    def checked(self) -> WorkflowResult:
+        """Return this result; raises WorkflowNotSucceededError unless every stage succeeded."""
+        if not self.succeeded:
+            raise WorkflowNotSucceededError(self)
+        return self

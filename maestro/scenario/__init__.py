@@ -4,7 +4,7 @@
 """
 
 from maestro.scenario.fleet import ConfiguredNode
-from maestro.scenario.loader import find_problems, load
+from maestro.scenario.loader import find_machine_problems, find_problems, load
 from maestro.scenario.root import Scenario
 
-__all__ = ["ConfiguredNode", "Scenario", "find_problems", "load"]
+__all__ = ["ConfiguredNode", "Scenario", "find_machine_problems", "find_problems", "load"]

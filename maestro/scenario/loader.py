@@ -10,6 +10,7 @@ from maestro.document import read_document
 from maestro.errors import InvalidInputError
 from maestro.problem import located, problems_of
 from maestro.scenario.checks import check_references
+from maestro.scenario.machine import check_machine
 from maestro.scenario.root import Scenario
 
 
@@ -27,6 +28,15 @@ def find_problems(path: str | Path) -> tuple[InvalidInputError, ...]:
         return _read(Path(path))[1]
     except InvalidInputError as error:
         return (error,)
+
+
+def find_machine_problems(path: str | Path) -> tuple[InvalidInputError, ...]:
+    """List what a valid scenario names and this machine lacks, in the order of its lines.
+
+    Raises InvalidInputError where the file itself is not valid.
+    """
+    document = read_document(Path(path))
+    return located(document, list(check_machine(load(path))))
 
 
 def _read(path: Path) -> tuple[Scenario | None, tuple[InvalidInputError, ...]]:

@@ -13,6 +13,7 @@ def check_names(scenario: Scenario) -> Iterator[Problem]:
     """Yield duplicate names and addresses, and counts that contradict their entry."""
     yield from _duplicates("model", [(("models", i), model.name) for i, model in enumerate(scenario.models)])
     yield from _duplicates("SLO class", [(("slo_classes", i), slo.name) for i, slo in enumerate(scenario.slo_classes)])
+    yield from _duplicates("tenant", [(("tenants", i), tenant.name) for i, tenant in enumerate(scenario.tenants)])
     yield from _duplicates("demand", [(("workload", i), demand.name) for i, demand in enumerate(scenario.workload)])
     yield from _check_fleet_names(scenario)
     yield from _check_counts(scenario)
@@ -38,9 +39,7 @@ def _check_fleet_names(scenario: Scenario) -> Iterator[Problem]:
                 ]
     yield from _duplicates("cluster", clusters)
     yield from _duplicates("node", nodes)
-    yield from _duplicates(
-        "address", [(path, listen) for path, listen in addresses if not listen.endswith(":0")], "listen"
-    )
+    yield from _duplicates("address", addresses, "listen")
     yield from _duplicates("accelerator", accelerators)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import pickle
 import subprocess
 import sys
 
@@ -115,10 +116,39 @@ async def test_that_a_watch_of_nothing_is_not_tried_again(caller, service):
 async def test_that_a_result_has_outputs_and_failures(caller, service):
     service.events = EVENTS[:1] + EVENTS[-1:]
     service.statuses["w1"] = status(state=WorkflowState.FAILED)
-    result = await caller.call("result", "w1")
+    result = await caller.call("result", "w1", check=False)
     assert not result.succeeded
     assert result.outputs == {"draft": "a draft"}
     assert [stage.id for stage in result.failures] == ["review"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state": WorkflowState.FAILED}, r"workflow w1 failed: review \(None: no engine\)"),
+        (
+            {"state": WorkflowState.CANCELLED, "stages": (), "reason": Reason.CANCELLED_BY_CLIENT},
+            "workflow w1 cancelled: cancelled_by_client",
+        ),
+    ],
+)
+async def test_that_a_result_of_what_did_not_succeed_raises_and_carries_it(caller, service, changes, message):
+    service.events = EVENTS[:1] + EVENTS[-1:]
+    service.statuses["w1"] = status(**changes)
+    with pytest.raises(maestro.WorkflowNotSucceededError, match=message) as caught:
+        await caller.call("result", "w1")
+    assert caught.value.result.status == status(**changes)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+async def test_that_a_workflow_file_can_be_submitted_and_its_faults_have_lines(caller, service, tmp_path):
+    file = tmp_path / "notes.yaml"
+    file.write_text("app: notes\nstages:\n  - {id: a, role: writer, models: m, prompt: Hello., max_tokens: 10}\n")
+    await caller.call("submit", str(file))
+    assert service.submitted == [workflow(llm("a"))]
+    file.write_text(file.read_text().replace("}", ", after: b}"))
+    with pytest.raises(InvalidInputError, match=r"notes.yaml:3: stages\[0\].after"):
+        await caller.call("submit", file)
 
 
 async def test_that_a_result_that_takes_too_long_is_said_so(caller, service):
@@ -246,7 +276,7 @@ async def test_that_what_cannot_be_sent_is_refused_by_name(caller, field, call, 
 
 
 @pytest.mark.parametrize("kind", [maestro.Client, maestro.AsyncClient], ids=["blocking", "asyncio"])
-@pytest.mark.parametrize("address", ["", " ", None, 50050])
+@pytest.mark.parametrize("address", ["", " ", None, 50050, "localhost", "localhost:99999"])
 async def test_that_an_address_is_needed(kind, address):
     with pytest.raises(InvalidInputError, match=r"address: .*; ") as caught:
         kind(address)

@@ -65,8 +65,10 @@ MISTAKES = {
     ),
     "a flag for a number": ("slots: 8", "slots: true", "slots: true", r"slots: should be a valid integer"),
     "an infinite number": ("batch_slope: 0.1", "batch_slope: .inf", ".inf", r"finite number"),
-    "a bad name": ("name: here", "name: he re", "he re", r"clusters\[0\].name: String should match pattern"),
-    "a bad address": ("127.0.0.1:7001", "127.0.0.1", "listen", r"listen: String should match pattern"),
+    "a bad name": ("name: here", "name: he re", "he re", r"clusters\[0\].name: is not a name .*use letters"),
+    "a bad address": ("127.0.0.1:7001", "127.0.0.1", "listen", r"listen: is not host:port"),
+    "a port that would wrap": ("127.0.0.1:7001", "127.0.0.1:99999", "listen", r"a port that does not exist"),
+    "a port that nobody chose": ("127.0.0.1:7001", "127.0.0.1:0", "listen", r"a port that does not exist"),
     "an unknown kind": ("k: {prefill", "kk: {prefill", "kk: {prefill", r"unknown accelerator kind .*did you mean 'k'"),
     "an unknown default class": (
         "default_slo_class: standard",

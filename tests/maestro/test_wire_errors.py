@@ -113,7 +113,7 @@ def test_that_long_and_broken_texts_fit_the_metadata():
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", OverloadedError, "busy"),
         (grpc.StatusCode.FAILED_PRECONDITION, "stale", ConflictError, "stale"),
         (grpc.StatusCode.INVALID_ARGUMENT, "bad", InvalidInputError, "request: bad"),
-        (grpc.StatusCode.UNIMPLEMENTED, "", UnsupportedError, "host:1 answered UNIMPLEMENTED"),
+        (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", UnreachableError, "host:1 is not a scheduler"),
         (grpc.StatusCode.INTERNAL, "oops", MaestroError, "oops"),
     ],
 )

@@ -75,6 +75,22 @@ class Board:
                 key = (workflow_id, stage_id)
                 self._streamed[key] = self._streamed.get(key, 0) + 1
 
+    def refresh(self, status: WorkflowStatus) -> tuple[StageStatus, ...]:
+        """Take over why stages wait, which no event tells, from a status asked for; returns the stages that wait.
+
+        A stage that has meanwhile gone on stays as its events say.
+        """
+        known = self._workflows[status.id]
+        asked = {stage.id: stage for stage in status.stages if stage.state is StageState.WAITING}
+        stages = tuple(
+            replace(stage, reason=asked[stage.id].reason, detail=asked[stage.id].detail)
+            if stage.state is StageState.WAITING and stage.id in asked
+            else stage
+            for stage in known.stages
+        )
+        self._workflows[status.id] = replace(known, stages=stages)
+        return tuple(stage for stage in stages if stage.state is StageState.WAITING)
+
     @property
     def workflows(self) -> Mapping[str, WorkflowStatus]:
         """All workflows by id, in the order they were put up."""

@@ -20,6 +20,7 @@ _STYLES = {
     Phase.CANCELLED: "magenta",
 }
 _COLUMNS = ("workflow", "stage", "role", "model", "where", "state", "tokens", "predicted p50/p95")
+_FRESH_S = 0.05  # a stage that has just begun has run for no time worth telling
 _FRAME_LINES = 6  # title, borders, heading, and the prompt below
 _Cells = tuple[str, ...]
 
@@ -44,18 +45,26 @@ def board_table(board: Board, now_s: float, height: int | None) -> Table:
     return table
 
 
-def event_line(board: Board, workflow_id: str, event: Event) -> str:
-    """Return one line for a transition; empty for token events, which are too many to be lines."""
+def event_line(board: Board, workflow_id: str, event: Event, now_s: float | None = None) -> str:
+    """Return one line for a transition; empty for token events, which are too many to be lines.
+
+    ``now_s`` (Unix time) is given for what lasts until now: how long is told then; by default it is the event's time.
+    """
     title = board.title(workflow_id)
     match event:
         case WorkflowChanged(status=status):
             return f"{title}: {_workflow_text(status)}"
         case StageChanged(status=status):
-            return f"{title}/{status.id} [{status.role}]: {_stage_line(status, event.at_s)}"
+            return f"{title}/{status.id} [{status.role}]: {_stage_line(status, event.at_s if now_s is None else now_s)}"
         case StageRestarted(stage_id=stage_id, reason=reason):
             return f"{title}/{stage_id}: is tried again ({reason})"
         case _:
             return ""
+
+
+def waiting_line(board: Board, workflow_id: str, stage: StageStatus) -> str:
+    """Return one line for a stage that waits: what for, and how far that is."""
+    return f"{board.title(workflow_id)}/{stage.id} [{stage.role}]: {_waiting_text(stage)}"
 
 
 def _is_of_interest(stage: StageStatus) -> bool:
@@ -102,12 +111,30 @@ def _usage_text(stage: StageStatus) -> str:
 def _state_text(stage: StageStatus, now_s: float) -> str:
     """Return the phase with its reason, and the seconds it took or takes so far."""
     phase = phase_of(stage)
-    if phase in (Phase.WAITING, Phase.FAILED, Phase.CANCELLED) and stage.reason is not None:
-        return f"{phase}: {stage.reason.removeprefix('waiting_for_').replace('_', ' ')}"
+    if phase in (Phase.WAITING, Phase.LOADING):
+        return _waiting_text(stage)
+    if phase in (Phase.FAILED, Phase.CANCELLED) and stage.reason is not None:
+        return f"{phase}: {_reason_text(stage.reason)}"
     if stage.state in (StageState.RUNNING, StageState.SUCCEEDED) and stage.started_at_s is not None:
         until_s = stage.ended_at_s if stage.ended_at_s is not None else now_s
-        return f"{phase} {max(0.0, until_s - stage.started_at_s):.1f} s"
+        took_s = max(0.0, until_s - stage.started_at_s)
+        begins = stage.state is StageState.RUNNING and took_s < _FRESH_S
+        return str(phase) if begins else f"{phase} {took_s:.1f} s"
     return str(phase)
+
+
+def _waiting_text(stage: StageStatus) -> str:
+    """Return what the stage waits for; the load of a model is told in full by the scheduler."""
+    if stage.detail and phase_of(stage) is Phase.LOADING:
+        return stage.detail
+    if stage.reason is None:
+        return str(phase_of(stage))
+    detail = f" ({stage.detail})" if stage.detail else ""
+    return f"waiting: {_reason_text(stage.reason)}{detail}"
+
+
+def _reason_text(reason: Reason) -> str:
+    return reason.removeprefix("waiting_for_").replace("_", " ")
 
 
 def _tokens_text(row: StageRow) -> str:

@@ -6,10 +6,22 @@ from typing import Annotated
 
 import typer
 
-from maestro.address import DEFAULT_SCHEDULER_ADDRESS
+from maestro.address import DEFAULT_SCHEDULER_ADDRESS, check_address
 
 DEFAULT_SERVER = DEFAULT_SCHEDULER_ADDRESS
 
+
+def _checked(address: str) -> str:
+    return check_address("--server", address)
+
+
 ServerOption = Annotated[
-    str, typer.Option("--server", envvar="MAESTRO_SERVER", metavar="HOST:PORT", help="The scheduler's address.")
+    str,
+    typer.Option(
+        "--server",
+        envvar="MAESTRO_SERVER",
+        metavar="HOST:PORT",
+        help="The scheduler's address.",
+        callback=_checked,
+    ),
 ]

@@ -41,8 +41,10 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Start everything, run eight workflows of three shapes, show outputs and a summary, and stop everything."""
+    from maestro.scenario import load
     from maestro_services.cli.demo_workflows import demo_workflows
 
+    load(scenario)  # so that what is wrong with it is said first, and as such
     workflows = demo_workflows(scenario.parent / "workflows")
     asyncio.run(_demo(scenario, workflows, limit, as_json))
 

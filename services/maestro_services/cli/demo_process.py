@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from maestro.errors import MaestroError
+from maestro.errors import InvalidInputError, MaestroError
 
 _READY_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 90.0
@@ -104,10 +104,23 @@ async def _ready(process: Process) -> dict[str, Any]:
                 announcement: dict[str, Any] = json.loads(line)
                 if announcement["event"] == "ready":
                     return announcement
-            said = (await process.stderr.read()).decode(errors="replace").strip()
-            raise UpFailedError(f"`maestro up` ended: {said or 'it said nothing'}")
+            said = (await process.stderr.read()).decode(errors="replace")
+            await process.wait()  # it is reaped before anybody asks whether it runs
+            raise UpFailedError(f"`maestro up` ended: {last_words(said) or 'it said nothing'}")
     except TimeoutError:
         raise UpFailedError(f"the nodes have not registered within {_READY_TIMEOUT_S:g} s") from None
+
+
+def last_words(said: str) -> str:
+    """Return what a command that was called with ``--json`` says on standard error as its last line, for people."""
+    line = next((line for line in reversed(said.splitlines()) if line.strip()), "").strip()
+    try:
+        parts = json.loads(line)["error"]
+        if not parts["field"]:
+            return str(parts["problem"])
+        return str(InvalidInputError(parts["field"], parts["problem"], value=parts["value"], remedy=parts["remedy"]))
+    except (ValueError, KeyError, TypeError):
+        return line
 
 
 async def _terminate(process: Process) -> None:

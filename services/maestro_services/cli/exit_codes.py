@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     INFEASIBLE = 3
     TIMED_OUT = 4
     UNREACHABLE = 5
+    INTERRUPTED = 130
 
 
 _CODES: tuple[tuple[type[MaestroError], ExitCode], ...] = (

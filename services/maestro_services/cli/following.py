@@ -9,16 +9,19 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from maestro.errors import MaestroError
-from maestro.status import WorkflowState
+from maestro.events import StageChanged
+from maestro.status import StageState, WorkflowState
 from maestro_services.cli.board import Board
-from maestro_services.cli.board_view import board_table, event_line
+from maestro_services.cli.board_view import board_table, event_line, waiting_line
 from maestro_services.cli.output import emit_json
+from maestro_services.cli.waiting_news import keep_asking
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from maestro.client import AsyncClient
     from maestro.events import Event
+    from maestro.status import StageStatus
 
 _FRAME_S = 0.25
 _OnEvent = Callable[[str, "Event"], None]
@@ -32,10 +35,27 @@ async def follow(client: AsyncClient, board: Board, console: Console, *, as_json
     if as_json:
         await _follow_all(client, board, _print_json, replay=True)
     elif console.is_terminal:
-        async with _live_table(board, console):
+        async with _live_table(board, console), _asking(client, board, lambda _workflow_id, _stage: None):
             await _follow_all(client, board, board.apply, replay=False)
     else:
-        await _follow_all(client, board, _line_printer(board, console), replay=True)
+
+        def tell(workflow_id: str, stage: StageStatus) -> None:
+            console.print(waiting_line(board, workflow_id, stage), soft_wrap=True)
+
+        async with _asking(client, board, tell):
+            await _follow_all(client, board, _line_printer(board, console), replay=True)
+
+
+@asynccontextmanager
+async def _asking(client: AsyncClient, board: Board, tell: Callable[[str, StageStatus], None]) -> AsyncIterator[None]:
+    """Ask why stages wait for as long as the block runs."""
+    asking = asyncio.create_task(keep_asking(client, board, tell))
+    try:
+        yield
+    finally:
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
 
 
 async def _follow_all(client: AsyncClient, board: Board, on_event: _OnEvent, *, replay: bool) -> None:
@@ -80,9 +100,22 @@ async def _live_table(board: Board, console: Console) -> AsyncIterator[None]:
 
 
 def _line_printer(board: Board, console: Console) -> _OnEvent:
+    """Print events as lines; a stage that runs already when it is first watched says for how long it has."""
+    running = {
+        (workflow_id, stage.id, stage.started_at_s)
+        for workflow_id, status in board.workflows.items()
+        for stage in status.stages
+        if stage.state is StageState.RUNNING
+    }
+
+    def runs_on(workflow_id: str, event: Event) -> bool:
+        if not isinstance(event, StageChanged) or event.status.state is not StageState.RUNNING:
+            return False
+        return (workflow_id, event.status.id, event.status.started_at_s) in running
+
     def show(workflow_id: str, event: Event) -> None:
         board.apply(workflow_id, event)
-        line = event_line(board, workflow_id, event)
+        line = event_line(board, workflow_id, event, time.time() if runs_on(workflow_id, event) else None)
         if line:
             console.print(line, soft_wrap=True)
 

@@ -16,7 +16,9 @@ from maestro_services.cli.output import JsonOption, emit, notices
 
 app = typer.Typer(help="Prepare models for vLLM.", no_args_is_help=True)
 
-_ENGINE_PYTHON = Path(".venv-vllm/bin/python")
+_ENGINE_PYTHON = Path(sys.prefix).parent / ".venv-vllm" / "bin" / "python"
+"""Where `make setup` puts the engines: beside the environment that this command runs in."""
+
 _CONVERSION_PACKAGES = ("torch", "transformers", "gguf", "accelerate")
 
 
@@ -33,7 +35,7 @@ def import_command(
         Path | None,
         typer.Option(
             help="Interpreter with torch, transformers, gguf and accelerate. Default: this one if it has them, "
-            f"else {_ENGINE_PYTHON}."
+            "else that of .venv-vllm beside the environment of this command."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace DEST if it exists.")] = False,

@@ -20,10 +20,12 @@ def node(
     log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Run the agent of one node until SIGINT or SIGTERM; its engines end with it."""
+    from maestro.address import check_address
     from maestro.scenario import load
     from maestro_node.server.serve import serve
     from maestro_services.cli.wiring import node_config
 
     loaded = load(scenario)
-    config = node_config(loaded, name, scenario, scheduler or loaded.scheduler.listen)
+    address = loaded.scheduler.listen if scheduler is None else check_address("--scheduler", scheduler)
+    config = node_config(loaded, name, scenario, address)
     run_service(partial(serve, config), log_level)

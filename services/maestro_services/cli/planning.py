@@ -13,6 +13,7 @@ from maestro.errors import InvalidInputError
 from maestro_services.cli.json_files import read_json, write_json
 from maestro_services.cli.limits import check_limit
 from maestro_services.cli.output import JsonOption, emit, emit_json
+from maestro_services.cli.policy_names import few_policies_named
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,9 +32,7 @@ def _snapshot() -> None:
 
 @snapshot_app.command()
 def generate(
-    family: Annotated[
-        str, typer.Option(help="Kind of snapshot, e.g. contended; a wrong one is answered with the list.")
-    ],
+    family: Annotated[str, typer.Option(help="Kind of snapshot; a wrong one is answered with the list.")] = "contended",
     stages: Annotated[int | None, typer.Option(help="Waiting stages; by default the family's usual number.")] = None,
     accelerators: Annotated[
         int | None, typer.Option(help="Accelerators; by default the family's usual number.")
@@ -70,20 +69,24 @@ def plan(  # noqa: PLR0913, PLR0917 - each parameter is an option of the command
         from maestro_solver.core_instance.result import InstanceConfig
 
         config = InstanceConfig(limit_s=limit, seed=seed, workers=workers)
-        plan_core_instance(read_json(instance), policy, config, out, as_json=as_json)
+        with few_policies_named():
+            plan_core_instance(read_json(instance), policy, config, out, as_json=as_json)
     elif snapshot is not None:
         from maestro_solver.planner import PlannerConfig
 
         planner_config = PlannerConfig(limit_s=limit, workers=workers, seed=seed)
-        _plan_snapshot(snapshot, policy, planner_config, out, as_json=as_json)
+        with few_policies_named():
+            _plan_snapshot(snapshot, policy, planner_config, out, as_json=as_json)
 
 
 def _plan_snapshot(snapshot: Path, policy: str, config: PlannerConfig, out: Path | None, *, as_json: bool) -> None:
     from maestro.snapshot_codec import plan_to_dict, snapshot_from_dict
     from maestro_solver.planner.answering import plan_by
     from maestro_solver.planner.reporting import report_on
+    from maestro_solver.warm import warm
 
     given = snapshot_from_dict(read_json(snapshot))
+    warm()
     found = plan_by(policy, given, config, time.monotonic)
     report = report_on(given, found, policy)
     if out is not None:

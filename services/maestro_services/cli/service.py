@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+log = logging.getLogger(__name__)
+
 
 class LogLevel(StrEnum):
     """How much a service writes to its log."""
@@ -37,6 +39,11 @@ def run_service(serve: Callable[[asyncio.Event], Awaitable[None]], log_level: Lo
 async def _until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end(number: signal.Signals) -> None:
+        log.info("stopping: %s", number.name)
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end, number)
     await serve(stop)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maestro_services.cli.output import JsonOption, emit
+from maestro_services.cli.output import JsonOption, emit, notices
+from maestro_services.cli.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from maestro_solver.capacity import CapacityPlan
+
+_ALL = 1.0 - 1e-9
 
 
 def solve(
@@ -28,21 +31,41 @@ def solve(
     from maestro_solver.capacity import CapacityStatus
     from maestro_solver.capacity import solve as solve_capacity
 
-    plan = solve_capacity(capacity_problem(load(scenario)), budget, limit)
+    loaded = load(scenario)
+    problem, fleet_size = capacity_problem(loaded), sum(1 for _ in loaded.fleet.accelerators())
+    if budget > fleet_size:
+        whole = counted(fleet_size, "accelerator")
+        notices().print(f"the fleet has {whole}: a budget of {budget} is one of {fleet_size}", soft_wrap=True)
+    plan = solve_capacity(problem, min(budget, fleet_size), limit)
     emit(plan, as_json=as_json, view=_view(plan))
     if plan.status is CapacityStatus.INFEASIBLE:
-        raise InfeasibleError(plan.shortfall.reason if plan.shortfall else "the demand cannot be served")
+        raise InfeasibleError(_why(plan))
     if plan.status is CapacityStatus.UNKNOWN:
-        raise DeadlineExceededError(f"whether {budget} accelerators suffice was not found out in {limit:g} s")
+        asked = counted(plan.budget, "accelerator")
+        raise DeadlineExceededError(f"whether {asked} suffice was not found out in {limit:g} s")
+
+
+def _why(plan: CapacityPlan) -> str:
+    """Return why not all is served, and every demand that is not."""
+    reason = plan.shortfall.reason if plan.shortfall else "the demand cannot be served"
+    short = [f"{demand} {share:.0%}" for demand, share in plan.served.items() if share < _ALL]
+    return f"{reason}; served in part: {', '.join(short)}" if len(short) > 1 else reason
+
+
+def _title(plan: CapacityPlan) -> str:
+    """Return the answer in a line; where not all can be served, what serving all takes is the error's to say."""
+    from maestro_solver.capacity import CapacityStatus
+
+    used = f"{plan.accelerators_used} of {counted(plan.budget, 'accelerator')}"
+    if plan.status is CapacityStatus.INFEASIBLE:
+        return f"{plan.status}: not all demand can be served by {counted(plan.budget, 'accelerator')}"
+    return f"{plan.status}: {used} (proven to need at least {plan.accelerators_bound})"
 
 
 def _view(plan: CapacityPlan) -> RenderableType:
     from rich.table import Table
 
-    title = (
-        f"{plan.status}: {plan.accelerators_used} of {plan.budget} accelerators "
-        f"(proven to need at least {plan.accelerators_bound}), {plan.seconds:.2f} s"
-    )
+    title = f"{_title(plan)}, {plan.seconds:.2f} s"
     table = Table("cluster", "node", "accelerator", "model", "batch", "load", "requests/s", title=title)
     for replica in plan.replicas:
         rates = ", ".join(f"{demand} {rate:.3g}" for demand, rate in replica.requests_per_s.items())

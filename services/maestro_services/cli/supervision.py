@@ -56,16 +56,18 @@ async def supervise(
     policy: RestartPolicy,
     stop_timeout_s: float,
     on_notice: Callable[[str], None],
+    on_start: Callable[[str, int], None] = lambda _name, _pid: None,
 ) -> None:
     """Keep the children alive until ``stop`` is set, then end them all; returns when none is left.
 
     A child that does not end within ``stop_timeout_s`` of being asked to is killed with its session's process group.
-    ``on_notice`` is told of restarts and kills. Raises ChildFailedError, with all others ended, for a final status.
+    ``on_notice`` is told of restarts and kills, ``on_start`` the name and process id of all that is started. Raises
+    ChildFailedError, with all others ended, for a final status.
     """
     try:
         async with asyncio.TaskGroup() as group:
             for child in children:
-                group.create_task(_Keeper(child, policy, stop_timeout_s, on_notice).keep(stop))
+                group.create_task(_Keeper(child, policy, stop_timeout_s, on_notice, on_start).keep(stop))
     except* ChildFailedError as failures:
         raise failures.exceptions[0] from None
 
@@ -74,12 +76,19 @@ class _Keeper:
     """Keeps one child alive."""
 
     def __init__(
-        self, child: ChildSpec, policy: RestartPolicy, stop_timeout_s: float, on_notice: Callable[[str], None]
+        self,
+        child: ChildSpec,
+        policy: RestartPolicy,
+        stop_timeout_s: float,
+        on_notice: Callable[[str], None],
+        on_start: Callable[[str, int], None],
     ) -> None:
         self._child = child
         self._policy = policy
         self._stop_timeout_s = stop_timeout_s
         self._on_notice = on_notice
+        self._on_start = on_start
+        self._starts = 0
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Start the child, and again after each end, until ``stop`` is set."""
@@ -110,6 +119,10 @@ class _Keeper:
             process = await asyncio.create_subprocess_exec(
                 *self._child.arguments, stdin=DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._on_start(self._child.name, process.pid)
+        self._starts += 1
+        if self._starts > 1:
+            self._on_notice(f"{self._child.name} is running again")
         ended = asyncio.ensure_future(process.wait())
         asked = asyncio.ensure_future(stop.wait())
         try:

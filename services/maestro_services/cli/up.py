@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from maestro.scenario import ConfiguredNode, Scenario
 
 _POLL_S = 0.25
+_LOOK_S = 2.0
 _STOP_SLACK_S = 15.0  # beyond what the engines are given, for the services around them
 _POLICY = RestartPolicy(final_statuses=frozenset({ExitCode.INVALID_INPUT}))
 
@@ -41,26 +43,51 @@ def up(
 
 async def _run(scenario: Scenario, scenario_file: Path, as_json: bool, stop: asyncio.Event) -> None:
     """Keep scheduler and nodes alive until ``stop``; say when all nodes have registered."""
+    from maestro_services.cli.up_record import UpRecord, record_file
+
     nodes = [node for node in scenario.nodes.values() if _is_local(node.listen)]
+    record = UpRecord(record_file(scenario.scheduler.store))
+    record.check()
     _ensure_free("scheduler.listen", scenario.scheduler.listen)
     for node in nodes:
         _ensure_free(f"{node.name}.listen", node.listen)
     children = _children(scenario_file, nodes, scenario.engine.log_dir)
     _ensure_writable(scenario.engine.log_dir, children)
+    record.begin()
     _announce("starting", scenario, nodes, as_json)
-    readiness = asyncio.create_task(_announce_readiness(scenario, nodes, as_json))
+    readiness = asyncio.create_task(_tell_of_fleet(scenario, nodes, as_json))
     try:
         await supervise(
             children,
             stop,
             policy=_POLICY,
-            stop_timeout_s=scenario.engine.stop_timeout_s + _STOP_SLACK_S,
-            on_notice=partial(notices().print, soft_wrap=True),
+            stop_timeout_s=_child_stop_timeout_s(scenario),
+            on_notice=_notice,
+            on_start=record.note,
         )
     finally:
+        record.end()
         readiness.cancel()
         with suppress(asyncio.CancelledError):
             await readiness
+
+
+def stop_timeout_s(scenario: Scenario) -> float:
+    """Return the seconds within which all of it has ended after it was asked to, kills included."""
+    return _child_stop_timeout_s(scenario) + _STOP_SLACK_S
+
+
+def _child_stop_timeout_s(scenario: Scenario) -> float:
+    return scenario.engine.stop_timeout_s + _STOP_SLACK_S
+
+
+def _notice(text: str) -> None:
+    """Say with the time what happened; not a result, so on standard error."""
+    notices().print(f"{_now_text()} {text}", soft_wrap=True)
+
+
+def _now_text() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def _children(scenario_file: Path, nodes: list[ConfiguredNode], log_folder: Path) -> list[ChildSpec]:
@@ -77,16 +104,20 @@ def _children(scenario_file: Path, nodes: list[ConfiguredNode], log_folder: Path
     ]
 
 
-async def _announce_readiness(scenario: Scenario, nodes: list[ConfiguredNode], as_json: bool) -> None:
-    """Say so once all local nodes have registered with the scheduler."""
+async def _tell_of_fleet(scenario: Scenario, nodes: list[ConfiguredNode], as_json: bool) -> None:
+    """Say so once all local nodes have registered with the scheduler; then tell what changes among nodes and models."""
     from maestro_services.cli.fleet_client import list_nodes
+    from maestro_services.cli.fleet_news import FleetNews
 
-    waited_for = {node.name for node in nodes}
-    while waited_for:
+    waited_for, news = {node.name for node in nodes}, FleetNews()
+    while True:
         with suppress(MaestroError):
-            waited_for -= {node.name for node in await list_nodes(scenario.scheduler.listen) if node.state == "up"}
-        await asyncio.sleep(_POLL_S)
-    _announce("ready", scenario, nodes, as_json)
+            seen = await list_nodes(scenario.scheduler.listen)
+            if waited_for and not (waited_for := waited_for - {node.name for node in seen if node.state == "up"}):
+                _announce("ready", scenario, nodes, as_json)
+            for line in news.look(seen):
+                _notice(line)
+        await asyncio.sleep(_POLL_S if waited_for else _LOOK_S)
 
 
 def _announce(event: str, scenario: Scenario, nodes: list[ConfiguredNode], as_json: bool) -> None:
@@ -106,7 +137,8 @@ def _announce(event: str, scenario: Scenario, nodes: list[ConfiguredNode], as_js
     where = ", ".join(f"{name} {address}" for name, address in addresses.items()) or "none"
     others = f"; to be started elsewhere: {', '.join(elsewhere)}" if elsewhere else ""
     console().print(
-        f"{event}: scheduler {scenario.scheduler.listen}; nodes {where}{others}; logs in {scenario.engine.log_dir}",
+        f"{_now_text()} {event}: scheduler {scenario.scheduler.listen}; nodes {where}{others}; "
+        f"logs in {scenario.engine.log_dir}",
         soft_wrap=True,
     )
 

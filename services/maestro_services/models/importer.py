@@ -51,13 +51,13 @@ def import_model(
     ensure_exists(source)
     if destination.exists() and not replace:
         raise ConflictError(f"destination: {destination} exists; choose another folder, or replace it with --force")
-    _ensure_runnable(interpreter)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         unpacked = Path(stack.enter_context(_folder_beside(destination, "source")))
         written = Path(stack.enter_context(_folder_beside(destination, "import")))
         on_step(f"looking at {source.name}")
         found = open_source(source, unpacked)
+        _ensure_runnable(interpreter)
         versions = _run_converter(interpreter, found, written, on_step)
         provenance = _provenance(found, versions, imported_on)
         _complete(written, found, provenance)

@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 class NodeConnection:
     """The connection to one instance of a node.
 
-    ``heard``: its status stream is alive at this moment, and it is that instance that speaks.
+    ``heard``: its status stream is alive at this moment, and it is that instance that speaks. ``status_at_s``: when
+    ``status`` came, on the monotonic clock.
     """
 
     def __init__(self, node: str, instance_id: str, address: str) -> None:
@@ -43,6 +44,7 @@ class NodeConnection:
         self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self.stub = node_pb2_grpc.NodeServiceStub(self.channel)
         self.status: node_pb2.GetStatusResponse | None = None
+        self.status_at_s = 0.0
         self.heard = False
         self.watching: asyncio.Task[None] | None = None
 
@@ -91,9 +93,21 @@ class NodeConnections:
             await self.disconnect(node)
 
     def last_status(self, node: str) -> node_pb2.GetStatusResponse | None:
-        """What the node last reported, if anything."""
+        """What the node last reported, if anything; loads under way are as old as they are now.
+
+        A node reports what changes, and the time that passes is no change.
+        """
         present = self._connections.get(node)
-        return present.status if present is not None else None
+        if present is None or present.status is None:
+            return None
+        shown = node_pb2.GetStatusResponse()
+        shown.CopyFrom(present.status)
+        age_s = time.monotonic() - present.status_at_s
+        for accelerator in shown.accelerators:
+            for replica in accelerator.replicas:
+                if replica.phase == node_pb2.REPLICA_PHASE_LOADING:
+                    replica.load_s += age_s
+        return shown
 
     def hears_another(self, node: str, instance_id: str) -> bool:
         """Whether another instance of the node is there and talking to us."""
@@ -109,6 +123,7 @@ class NodeConnections:
                     async for response in connection.stub.WatchStatus(node_pb2.WatchStatusRequest()):
                         if response.status.instance_id == connection.instance_id:
                             connection.status, connection.heard, told = response.status, True, False
+                            connection.status_at_s = time.monotonic()
                         self._post(node_status(connection.node, response.status))
             except grpc.aio.AioRpcError as error:
                 log.info("status stream of %s broke: %s", connection.node, error.details())

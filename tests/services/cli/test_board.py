@@ -12,7 +12,7 @@ from maestro.events import StageChanged, StageRestarted, StageTokens, WorkflowCh
 from maestro.reasons import Reason
 from maestro.status import StageState, StageStatus, TokenUsage, WorkflowState, WorkflowStatus
 from maestro_services.cli.board import Board, Phase, phase_of
-from maestro_services.cli.board_view import board_table, event_line
+from maestro_services.cli.board_view import board_table, event_line, waiting_line
 
 WAITING = StageStatus("draft", StageState.WAITING, reason=Reason.WAITING_FOR_KV, role="writer")
 RUNNING = replace(
@@ -114,6 +114,31 @@ def test_lines_name_workflow_stage_and_reason(board: Board) -> None:
     assert "64 tokens (predicted p50/p95 50/120)" in event_line(board, "w1", StageChanged(3, 103.5, DONE))
     assert "engine_died" in event_line(board, "w1", StageRestarted(0, 102.0, "draft", "a1", Reason.ENGINE_DIED))
     assert event_line(board, "w1", StageTokens(101.0, "draft", "a1", 0, "x")) == ""
+
+
+def test_a_load_is_told_in_full_once_it_was_asked_for(board: Board) -> None:
+    """Tests that what no event tells reaches lines and table, and that a stage that went on stays as it is."""
+    note = "waiting for small to load on gpu-0 (12 s of about 45 s)"
+    asked = replace(ACTIVE, stages=(replace(WAITING, reason=Reason.WAITING_FOR_LOAD, detail=note),))
+    (waiting,) = board.refresh(asked)
+    assert waiting_line(board, "w1", waiting) == f"first/draft [writer]: {note}"
+    assert note in shown(board)
+    board.apply("w1", StageChanged(2, 100.0, RUNNING))
+    assert board.refresh(asked) == ()
+    assert "running 2.0 s" in shown(board)
+
+
+def test_a_failed_attempt_says_why_the_stage_waits(board: Board) -> None:
+    """Tests that the detail of a reason is told."""
+    lost = replace(WAITING, reason=Reason.NODE_LOST, detail="not heard of for 10 s")
+    assert waiting_line(board, "w1", lost) == "first/draft [writer]: waiting: node lost (not heard of for 10 s)"
+
+
+def test_a_stage_that_begins_has_run_for_no_time_and_one_that_runs_on_says_how_long(board: Board) -> None:
+    """Tests that 0.0 s is not told, neither of a start nor of a stage that began minutes ago."""
+    began = StageChanged(2, 100.0, RUNNING)
+    assert event_line(board, "w1", began) == "first/draft [writer]: running as small on gpu-0"
+    assert event_line(board, "w1", began, 280.0) == "first/draft [writer]: running 180.0 s as small on gpu-0"
 
 
 def test_a_failed_workflow_says_why(board: Board) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,8 @@ def test_check_lists_every_problem_with_its_line(tmp_path: Path) -> None:
     assert len(problems) == 2
     for problem, key in zip(problems, ("version", "horizon"), strict=True):
         line = next(number for number, text in enumerate(broken.splitlines(), 1) if text.strip().startswith(key))
-        assert f"broken.yaml:{line}" in problem["field"]
+        assert (Path(problem["file"]).name, problem["line"]) == ("broken.yaml", line)
+        assert problem["key"].endswith(key)
 
 
 def test_check_holds_a_workflow_against_a_scenario(tmp_path: Path) -> None:
@@ -75,13 +77,13 @@ def test_check_lists_every_problem_of_a_workflow_with_its_line_and_key(tmp_path:
     )
     result = run("check", tmp_path / "flow.yaml", "--json")
     assert result.exit_code == ExitCode.INVALID_INPUT
-    fields = [problem["field"].partition("flow.yaml:")[2] for problem in json.loads(result.stdout)["problems"]]
-    assert fields == [
-        "2: priority",
-        "4: stages[0].prompt",
-        "5: stages[1].sampling.temperature",
-        "5: stages[1].system",
-        "7: stages[2].tool",
+    places = [(problem["line"], problem["key"]) for problem in json.loads(result.stdout)["problems"]]
+    assert places == [
+        (2, "priority"),
+        (4, "stages[0].prompt"),
+        (5, "stages[1].sampling.temperature"),
+        (5, "stages[1].system"),
+        (7, "stages[2].tool"),
     ]
 
 
@@ -98,3 +100,63 @@ def test_check_lists_every_wrong_edge(tmp_path: Path) -> None:
     shown = run("check", tmp_path / "flow.yaml").stdout
     assert "flow.yaml:3: stages[0].durations" in shown
     assert "flow.yaml:4: stages[1].role" in shown
+
+
+def test_check_warns_of_what_this_machine_lacks_and_only_here_refuses_it(tmp_path: Path) -> None:
+    """Tests model folders, interpreter, cores and store, each with its line; the file may be for another machine."""
+    (tmp_path / "file").write_text("")
+    text = LAPTOP.read_text()
+    for old, new in (
+        ("../.models/smollm2-135m-instruct", "nowhere"),
+        ("../.venv-vllm/bin/python", "no-python"),
+        ("cpu_cores: [1] ", "cpu_cores: [4096] "),
+        ("../.maestro/laptop.sqlite", "file/store.sqlite"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "mine.yaml").write_text(text)
+    warned = run("check", tmp_path / "mine.yaml", "--json")
+    report = json.loads(warned.stdout)
+    assert warned.exit_code == ExitCode.SUCCESS
+    assert report["problems"] == []
+    keys = {warning["key"].rpartition(".")[2] for warning in report["warnings"]}
+    assert keys == {"path", "python", "cpu_cores", "store"}
+    assert all(warning["line"] for warning in report["warnings"])
+    refused = run("check", tmp_path / "mine.yaml", "--here", "--json")
+    assert refused.exit_code == ExitCode.INVALID_INPUT
+    assert json.loads(refused.stdout)["problems"] == report["warnings"]
+    assert "warning: " in run("check", tmp_path / "mine.yaml").stdout
+
+
+def test_check_warns_of_an_output_that_leaves_no_room_for_its_prompt(tmp_path: Path) -> None:
+    """Tests max_tokens against the longest context among the stage's models."""
+    text = CHAIN.read_text()
+    (tmp_path / "flow.yaml").write_text(re.sub(r"max_tokens: \d+", "max_tokens: 2048", text, count=1))
+    result = run("check", tmp_path / "flow.yaml", "--scenario", LAPTOP)
+    assert result.exit_code == ExitCode.SUCCESS
+    assert "max_tokens: leaves no room for a prompt in the context of 2048 tokens (got 2048)" in result.stdout
+
+
+def test_submit_names_line_and_key_before_anything_is_sent(tmp_path: Path) -> None:
+    """Tests that a fault of the graph is told as `check` tells it, with the number of those that follow."""
+    stage = "  - {id: %s, role: r, models: m, prompt: hello, max_tokens: 5, after: %s}\n"
+    (tmp_path / "flow.yaml").write_text("app: loop\npriority: 500\nstages:\n" + stage % ("a", "b") + stage % ("b", "a"))
+    result = run("submit", tmp_path / "flow.yaml", "--server", "127.0.0.1:1")
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert "flow.yaml:2: priority: must be from -100 to 100" in result.stderr
+    assert "1 more: maestro check" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("app: a\nstages: []\n", "stages: is empty; give at least one"),
+        ("app: a\nstages:\n  - {id: x, tool: t, duration: soon}\n", "stages[0].duration"),
+    ],
+)
+def test_problems_are_told_in_words_of_the_file(text: str, said: str, tmp_path: Path) -> None:
+    """Tests that no type or pattern of a library is shown."""
+    (tmp_path / "flow.yaml").write_text(text)
+    shown = run("check", tmp_path / "flow.yaml").stdout
+    assert said in shown
+    assert not any(word in shown for word in ("Tuple", "pattern", "Value error"))

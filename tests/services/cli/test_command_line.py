@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 from cli_scenario import REPOSITORY, free_address, write_scenario
 from typer.testing import CliRunner, Result
@@ -111,6 +114,42 @@ def test_the_shipped_schemas_are_what_the_command_prints(name: str, file: str) -
     assert json.loads(run("schema", name).stdout) == shipped
 
 
+def test_the_version_is_told() -> None:
+    """Tests --version, which needs no command."""
+    result = run("--version")
+    assert result.exit_code == ExitCode.SUCCESS
+    assert result.stdout.startswith("maestro 0")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:0", "localhost", "127.0.0.1:"])
+def test_an_address_that_cannot_be_is_refused_before_it_is_called(address: str) -> None:
+    """Tests that no port wraps around to another one."""
+    result = run("status", "--server", address)
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert "maestro: --server: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("status",), ("show", "x"), ("submit", LAPTOP.parent / "workflows" / "chain.yaml")]
+)
+def test_a_service_that_is_no_scheduler_is_said_to_be_none(command: tuple[object, ...]) -> None:
+    """Tests what whoever gives a node's address is told."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        result = run(*command, "--server", address)
+    finally:
+        server.stop(None)
+    assert result.exit_code == ExitCode.UNREACHABLE
+    assert f"{address} is not a scheduler (a node?)" in result.stderr
+
+
+def test_the_usual_snapshot_needs_no_option() -> None:
+    """Tests `maestro snapshot generate` as it stands in README."""
+    assert run("snapshot", "generate").exit_code == ExitCode.SUCCESS
+
+
 def test_a_generated_snapshot_can_be_planned(tmp_path: Path) -> None:
     """Tests the way from `snapshot generate` to `plan`, and that equal seeds give equal snapshots."""
     arguments = ("--family", "small", "--stages", 6, "--accelerators", 2, "--seed", 3)
@@ -149,6 +188,16 @@ def test_a_plan_is_shown_with_where_it_came_from(tmp_path: Path) -> None:
     shown = run("plan", tmp_path / "snapshot.json").stdout
     assert "source " in shown
     assert "bound " in shown
+
+
+def test_a_policy_that_is_not_known_is_answered_with_few(tmp_path: Path) -> None:
+    """Tests that the nearest names stand in the error, and not all of them."""
+    (tmp_path / "snapshot.json").write_text(run("snapshot", "generate", "--family", "small", "--stages", 3).stdout)
+    mistyped = run("plan", tmp_path / "snapshot.json", "--policy", "wspt+patent")
+    assert mistyped.exit_code == ExitCode.INVALID_INPUT
+    assert "--policy: is not known" in mistyped.stderr
+    assert "wspt+patient" in mistyped.stderr
+    assert len(mistyped.stderr) < 200
 
 
 def write_core_instance(path: Path) -> Path:
@@ -242,6 +291,21 @@ def test_solve_says_why_a_budget_is_infeasible_and_what_would_do() -> None:
     assert enough.exit_code == ExitCode.SUCCESS
     assert too_few.exit_code == ExitCode.INFEASIBLE
     assert "serving all takes 2" in too_few.stderr
+    assert "proven to need" not in too_few.stdout
+
+
+def test_solve_names_every_short_demand_and_caps_a_budget_aloud(tmp_path: Path) -> None:
+    """Tests what a demand beyond the fleet and a budget beyond it are answered with."""
+    text, count = re.subn(r"requests_per_s: 0\.\d", "requests_per_s: 500", LAPTOP.read_text())
+    assert count == 2
+    (tmp_path / "busy.yaml").write_text(text.replace("../", f"{REPOSITORY}/"))
+    short = run("solve", tmp_path / "busy.yaml", "--budget", 2)
+    assert short.exit_code == ExitCode.INFEASIBLE
+    assert "drafts" in short.stderr
+    assert "reviews" in short.stderr
+    capped = run("solve", LAPTOP, "--budget", 4)
+    assert capped.exit_code == ExitCode.SUCCESS
+    assert "the fleet has 2 accelerators: a budget of 4 is one of 2" in capped.stderr
 
 
 def test_a_node_that_the_scenario_lacks_is_refused_with_those_there_are(tmp_path: Path) -> None:
@@ -249,3 +313,11 @@ def test_a_node_that_the_scenario_lacks_is_refused_with_those_there_are(tmp_path
     result = run("node", "--scenario", write_scenario(tmp_path), "--name", "middle-node")
     assert result.exit_code == ExitCode.INVALID_INPUT
     assert "left-node" in result.stderr
+
+
+def test_a_node_is_not_sent_to_a_port_that_wraps_around(tmp_path: Path) -> None:
+    """Tests `--scheduler`, which is an address like any other."""
+    named = ("--scenario", write_scenario(tmp_path), "--name", "left-node")
+    result = run("node", *named, "--scheduler", "127.0.0.1:99999")
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert "--scheduler: has a port that does not exist" in result.stderr

@@ -12,14 +12,17 @@ from pathlib import Path
 import psutil
 import pytest
 from cli_scenario import REPOSITORY, write_scenario
+from typer.testing import CliRunner
 
 from maestro.errors import InvalidInputError
 from maestro.snapshot import ReplicaPhase
 from maestro.validation import WorkflowLimits, validate
-from maestro_services.cli.demo_process import is_listened_on, still_running
+from maestro_services.cli.demo_process import is_listened_on, last_words, still_running
 from maestro_services.cli.demo_summary import LoadCounter
 from maestro_services.cli.demo_workflows import demo_workflows
+from maestro_services.cli.exit_codes import ExitCode
 from maestro_services.cli.fleet_client import AcceleratorView, NodeView, ReplicaView
+from maestro_services.cli.main import app
 
 WORKFLOWS = REPOSITORY / "scenarios" / "workflows"
 
@@ -82,6 +85,28 @@ def test_an_address_that_is_listened_on_is_noticed(family: socket.AddressFamily,
         address = f"{shown}:{server.getsockname()[1]}"
         assert is_listened_on(address)
     assert not is_listened_on(address)
+
+
+def test_a_scenario_that_is_not_there_is_named() -> None:
+    """Tests that the scenario is looked at before the workflows beside it."""
+    result = CliRunner().invoke(app, ["demo", "nofile.yaml"])
+    assert result.exit_code == ExitCode.INVALID_INPUT
+    assert result.stderr.startswith("maestro: nofile.yaml: cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ('{"error": {"field": "a.b", "problem": "is wrong", "value": "x", "remedy": "mend it"}}', "a.b: is wrong"),
+        ('a line\n{"error": {"field": "", "problem": "is up", "value": null, "remedy": ""}}\n', "is up"),
+        ("Traceback\nValueError: [1]\n", "ValueError: [1]"),
+        ("", ""),
+    ],
+)
+def test_what_a_process_said_last_is_told_in_words(said: str, words: str) -> None:
+    """Tests errors as JSON, and what is none."""
+    assert last_words(said).startswith(words)
+    assert "{" not in last_words(said)
 
 
 def test_the_demo_runs_from_start_to_a_clean_stop(tmp_path: Path) -> None:

@@ -81,9 +81,8 @@ def test_a_workflow_can_be_submitted_and_watched_to_its_outputs(up: Up, scenario
 def test_watching_as_json_is_a_line_an_event_and_then_the_workflow(up: Up, scenario: Path) -> None:
     """Tests what a program that follows a workflow reads."""
     done = up.call("submit", str(scenario.parent / "workflows" / "chain.yaml"), "--watch", "--json")
-    head, _, rest = done.stdout.partition("}\n")
-    lines = [json.loads(line) for line in rest.splitlines()]
-    assert "workflow_id" in json.loads(head + "}")
+    head, *lines = (json.loads(line) for line in done.stdout.splitlines())
+    assert set(head) == {"workflow_id"}
     assert {"StageChanged", "WorkflowChanged"} <= {line["kind"] for line in lines[:-1]}
     assert [stage["state"] for stage in lines[-1]["workflow"]["stages"]] == ["succeeded"] * 3
 
@@ -110,6 +109,38 @@ def test_a_tool_stage_waits_until_it_is_completed(up: Up, tmp_path: Path) -> Non
     assert "forty-two" in up.call("watch", workflow).stdout
 
 
+def test_a_workflow_can_be_shown_and_named_by_the_beginning_of_its_id(up: Up, scenario: Path) -> None:
+    """Tests `show`, for people and as JSON, and that an ambiguous beginning is refused with those it is of."""
+    chain = str(scenario.parent / "workflows" / "chain.yaml")
+    first, _ = (up.call("submit", chain).stdout.strip() for _ in range(2))
+    assert up.call("watch", first).returncode == 0
+    shown = json.loads(up.call("show", first[:-1], "--json").stdout)
+    assert shown["id"] == first
+    assert [stage["state"] for stage in shown["stages"]] == ["succeeded"] * 3
+    assert "3/3" in up.call("show", first).stdout
+    several = up.call("show", first[:1])
+    assert several.returncode == 2
+    assert "is the beginning of several" in several.stderr
+    assert "maestro status" in up.call("show", "unheard-of").stderr
+
+
+def test_ctrl_c_leaves_the_workflow_alone_and_says_so(up: Up, tmp_path: Path) -> None:
+    """Tests the words and the exit code of a watch that is broken off."""
+    (tmp_path / "tool.yaml").write_text("app: tools\nstages:\n  - {id: ask, tool: human}\n")
+    arguments = [*MAESTRO, "submit", str(tmp_path / "tool.yaml"), "--watch", "--server", up.server]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        workflow = watching.stdout.readline().strip()
+        while "ask" not in watching.stdout.readline():
+            pass
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate(timeout=60)
+    assert watching.returncode == 130
+    assert f"{workflow} goes on; follow it: maestro watch {workflow}, end it: maestro cancel {workflow}" in said
+    assert "1 stages" not in up.call("status").stdout
+    assert up.call("cancel", workflow).returncode == 0
+
+
 def test_a_cancelled_workflow_ends_a_watch_with_1(up: Up, tmp_path: Path) -> None:
     """Tests that scripts notice a workflow that did not succeed."""
     (tmp_path / "tool.yaml").write_text("app: tools\nstages:\n  - {id: ask, tool: human}\n")
@@ -118,12 +149,34 @@ def test_a_cancelled_workflow_ends_a_watch_with_1(up: Up, tmp_path: Path) -> Non
     assert up.call("watch", workflow).returncode == 1
 
 
-def test_an_address_in_use_is_refused_at_once(up: Up, scenario: Path) -> None:
-    """Tests that a second one on the same addresses names the address and leaves the first alone."""
+def test_a_second_up_is_told_of_the_first(up: Up, scenario: Path) -> None:
+    """Tests that it names the processes and how to end them, and leaves the first alone."""
     second = subprocess.run([*MAESTRO, "up", str(scenario)], capture_output=True, text=True, check=False, timeout=60)
     assert second.returncode == 2
-    assert up.server in second.stderr
+    assert f"`maestro up` has pid {up.process.pid}" in second.stderr
+    assert f"scheduler (pid {up.child('serve').pid})" in second.stderr
+    assert "maestro down" in second.stderr
     assert up.call("status").returncode == 0
+
+
+def test_an_address_in_use_is_refused_at_once(up: Up, scenario: Path, tmp_path: Path) -> None:
+    """Tests that another scenario on the same addresses names the address."""
+    text = scenario.read_text().replace(f"{scenario.parent}/state", str(tmp_path / "state"))
+    (tmp_path / "scenario.yaml").write_text(text)
+    second = subprocess.run(
+        [*MAESTRO, "up", str(tmp_path / "scenario.yaml")], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert second.returncode == 2
+    assert up.server in second.stderr
+
+
+def test_a_demo_beside_it_says_what_is_in_the_way(up: Up, scenario: Path) -> None:
+    """Tests that what the demo's own `up` says is passed on in words, and nothing else."""
+    done = subprocess.run([*MAESTRO, "demo", str(scenario)], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith("maestro: `maestro up` ended: the scenario is up already")
+    assert "{" not in done.stderr
+    assert "Unknown child process" not in done.stderr
 
 
 def test_a_scheduler_of_its_own_on_an_address_in_use_is_refused(up: Up, scenario: Path, tmp_path: Path) -> None:
@@ -175,3 +228,30 @@ def test_either_signal_ends_everything(number: signal.Signals, tmp_path: Path) -
     running.process.send_signal(number)
     assert running.process.wait(timeout=60) == 0
     assert [process for process in family if process.is_running()] == []
+
+
+def test_down_ends_what_a_killed_up_has_left(tmp_path: Path) -> None:
+    """Tests that kill -9 of `up` can be mended: the next one names what is left, and `down` ends it."""
+    file = write_scenario(tmp_path)
+    running = Up(file)
+    family = psutil.Process(running.process.pid).children(recursive=True)
+    running.process.kill()
+    running.process.wait()
+    again = subprocess.run([*MAESTRO, "up", str(file)], capture_output=True, text=True, check=False, timeout=60)
+    assert again.returncode == 2
+    assert "was killed and has left scheduler (pid " in again.stderr
+    done = subprocess.run([*MAESTRO, "down", str(file)], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "ended scheduler" in done.stdout
+    assert [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_down_ends_a_running_up(tmp_path: Path) -> None:
+    """Tests that the supervisor itself ends as if by its own signal."""
+    file = write_scenario(tmp_path)
+    running = Up(file)
+    down = subprocess.Popen([*MAESTRO, "down", str(file)], stdout=subprocess.PIPE, text=True)
+    assert running.process.wait(timeout=60) == 0
+    said, _ = down.communicate(timeout=60)
+    assert said.startswith(f"ended up (pid {running.process.pid})")
+    assert not (tmp_path / "state" / "laptop.up.json").exists()

@@ -23,9 +23,9 @@ class ScriptedNode(node_pb2_grpc.NodeServiceServicer):
         self.statuses: asyncio.Queue[node_pb2.GetStatusResponse] = asyncio.Queue()
         self.acknowledged: list[str] = []
 
-    def report(self, instance_id: str) -> None:
-        """Shows a status of an instance that has no replicas and no attempts."""
-        self.statuses.put_nowait(node_pb2.GetStatusResponse(instance_id=instance_id))
+    def report(self, instance_id: str, *accelerators: node_pb2.AcceleratorStatus) -> None:
+        """Shows a status of an instance that has no attempts, and by default no replicas."""
+        self.statuses.put_nowait(node_pb2.GetStatusResponse(instance_id=instance_id, accelerators=accelerators))
 
     async def WatchStatus(
         self, request: node_pb2.WatchStatusRequest, context: Context

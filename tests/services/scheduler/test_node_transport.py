@@ -14,7 +14,7 @@ from gated_service import GatedStore
 from scripted_node import ScriptedNode, scripted_node
 from service_world import fleet
 
-from maestro.v1 import fleet_pb2, fleet_pb2_grpc
+from maestro.v1 import fleet_pb2, fleet_pb2_grpc, node_pb2
 from maestro_services.scheduler.core import SchedulerCore
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
@@ -69,6 +69,25 @@ async def test_only_the_instance_that_was_registered_counts_as_heard() -> None:
         await until(lambda: len(events) == 2)
         assert connections.hears_another("left-node", "second")
         assert not connections.hears_another("left-node", "first")
+
+
+async def test_a_load_that_nothing_is_reported_of_grows_older() -> None:
+    """Tests that operators see how long a load takes, although its node only reports changes."""
+    events: list[on.Event] = []
+    loading, ready = (
+        node_pb2.ReplicaStatus(replica=node_pb2.ReplicaRef(model=model), phase=phase, load_s=0.5)
+        for model, phase in (("writer", node_pb2.REPLICA_PHASE_LOADING), ("critic", node_pb2.REPLICA_PHASE_READY))
+    )
+    async with scripted_node() as node, connected(node, events) as connections:
+        node.report("first", node_pb2.AcceleratorStatus(name="left-node-gpu", replicas=(loading, ready)))
+        await until(lambda: len(events) == 1)
+        await asyncio.sleep(0.01)
+        for _ in range(2):
+            status = connections.last_status("left-node")
+            assert status is not None
+            loading_s, ready_s = (replica.load_s for replica in status.accelerators[0].replicas)
+            assert loading_s > 0.5
+            assert ready_s == 0.5
 
 
 @dataclass

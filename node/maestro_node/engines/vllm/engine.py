@@ -60,7 +60,8 @@ class VllmReplica:
         except TimeoutError:
             raise EngineError(
                 Reason.LOAD_FAILED,
-                f"the engine was not ready within start_timeout_s = {self._settings.start_timeout_s:g} s",
+                f"the engine was not ready within {self._settings.start_timeout_s:g} s; raise the scenario's "
+                f"engine.start_timeout if it only needs longer, and see {self._process.log_ending()}",
                 retryable=True,
             ) from None
         self._process.note_members()

@@ -59,6 +59,11 @@ class ServerProcess:
         """Where the log is, with its last line that looks like an error, for people."""
         return f"see {self._record.log}{self._last_error()}"
 
+    def log_ending(self) -> str:
+        """Where the log is, with its last line, for people who want to know how far a start came."""
+        lines = self._tail()
+        return f"{self._record.log}, which ends with: {lines[-1]}" if lines else f"{self._record.log}, which is empty"
+
     async def stop(self, grace_s: float) -> None:
         """Stop the whole tree; returns once nothing of it is left. Idempotent."""
         await stop_tree(self._record, grace_s)
@@ -67,11 +72,15 @@ class ServerProcess:
 
     def _last_error(self) -> str:
         """The last line of the log that looks like an error, for people."""
+        errors = [line for line in self._tail() if "Error" in line]
+        return f": {errors[-1]}" if errors else ""
+
+    def _tail(self) -> list[str]:
+        """The last lines of the log that say something."""
         with Path(self._record.log).open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
             lines = log.read().decode(errors="replace").splitlines()
-        errors = [line.strip() for line in lines if "Error" in line]
-        return f": {errors[-1]}" if errors else ""
+        return [line.strip() for line in lines if line.strip()]
 
 
 def make_record(launch: ReplicaLaunch, settings: EngineSettings, folder: Path) -> ReplicaRecord:
