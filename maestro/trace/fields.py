@@ -24,6 +24,10 @@ class TraceLine:
         self._place = place
         self._values = values
 
+    def without_values(self) -> TraceLine:
+        """Return the line's place alone, for faults that are found once its values have been let go."""
+        return TraceLine(self._place, {})
+
     def text(self, name: str, default: str | None = None) -> str:
         """Return a string; ``default`` stands in where the field is missing or null (None: it must be there)."""
         value = self._values.get(name)

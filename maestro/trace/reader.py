@@ -42,7 +42,7 @@ def read_trace(path: Path) -> tuple[TraceCall, ...]:
         seen = lines.setdefault(call.workflow_id, {})
         if call.step in seen:
             raise line.invalid("step", f'stands twice in workflow "{call.workflow_id}"', call.step)
-        seen[call.step] = line
+        seen[call.step] = line.without_values()
         parents.setdefault(call.workflow_id, {})[call.step] = call.parents
         calls.append(call)
     for workflow_id, seen in lines.items():

@@ -43,6 +43,9 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
     repair: Annotated[float, typer.Option(help="Seconds until a crashed node is back.", min=0.1)] = 60.0,
     faults: Annotated[Path | None, typer.Option(help="Faults at given instants, JSON lines.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that share the seeds.", min=1)] = 1,
+    ray: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster that shares the seeds; local: this machine's cores.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File for the results; an interrupted run resumes from it.")] = None,
     record: Annotated[
         Path | None, typer.Option(help="File for all that happens, JSON lines; one seed, no out.")
@@ -77,7 +80,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
             bar.update(tasks[seed], completed=share)
 
         if record is None:
-            results = sweep(experiment, policy, range(1, seeds + 1), out=out, jobs=jobs, progress=show)
+            results = sweep(experiment, policy, range(1, seeds + 1), out=out, jobs=jobs, ray=ray, progress=show)
         else:
             with recording(record) as recorder:
                 results = {"seeds": [run(experiment, policy_named(policy), 1, partial(show, 1), recorder)]}
@@ -110,7 +113,8 @@ def _experiment(  # noqa: PLR0913, PLR0917 - the options of one command
     templates = templates_of(calls) if traces else family(workload)
     instants: tuple[float, ...] = ()
     if arrivals is not None:
-        instants = tuple(call.arrival_s for call in read_trace(arrivals) if call.arrival_s is not None)
+        came = {call.workflow_id: call.arrival_s for call in read_trace(arrivals) if call.arrival_s is not None}
+        instants = tuple(came.values())
         if not instants:
             raise InvalidInputError("arrivals", "holds no arrival times", value=str(arrivals))
     if process not in list(arriving.Process):

@@ -76,7 +76,10 @@ def scheduled(path: Path, fleet: Fleet) -> tuple[Fault, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError("faults", f"cannot be read: {error}", value=str(path)) from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidInputError(
+            "faults", f"cannot be read: {why}", value=str(path), remedy="give JSON lines"
+        ) from error
     numbered = [(f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
     return tuple(_fault(place, line, homes) for place, line in numbered)
 

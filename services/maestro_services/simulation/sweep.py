@@ -8,11 +8,13 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 from maestro.errors import InvalidInputError
 from maestro_services.simulation.experiment import Experiment, Result, run
 from maestro_services.simulation.policies import policy_named
+from maestro_services.simulation.ray_cluster import on_ray
 
 SeedProgress = Callable[[int, float], None]
 """Told a seed and the share of it that is done."""
@@ -25,17 +27,20 @@ def sweep(
     *,
     out: Path | None = None,
     jobs: int = 1,
+    ray: str | None = None,
     progress: SeedProgress | None = None,
 ) -> dict[str, list[Result]]:
-    """``{"seeds": [...]}`` with a result for every seed, in order.
+    """``{"seeds": [...]}`` with a result for every seed, in order, the same however the seeds are shared out.
 
+    They are run in ``jobs`` processes, or on the Ray cluster at the address ``ray`` (see ``on_ray``).
     With ``out``, every result is written there as soon as it is known, and seeds that stand there already are not run
     again. Raises InvalidInputError where the file holds something else, or cannot be written.
     """
     policy_named(policy)
     identity = fingerprint(experiment, policy)
     known = _read(out, identity) if out is not None else {}
-    for result in _run(experiment, policy, [seed for seed in seeds if seed not in known], jobs, progress):
+    missing = [seed for seed in seeds if seed not in known]
+    for result in _run(experiment, policy, missing, jobs, ray, progress):
         known[result["seed"]] = result
         if out is not None:
             _write(out, identity, known)
@@ -49,21 +54,33 @@ def fingerprint(experiment: Experiment, policy: str) -> str:
 
 
 def _run(
-    experiment: Experiment, policy: str, seeds: Sequence[int], jobs: int, progress: SeedProgress | None
+    experiment: Experiment,
+    policy: str,
+    seeds: Sequence[int],
+    jobs: int,
+    ray: str | None,
+    progress: SeedProgress | None,
 ) -> Iterator[Result]:
-    if jobs <= 1 or len(seeds) <= 1:
+    if not seeds:
+        return
+    if ray is None and (jobs <= 1 or len(seeds) <= 1):
         for seed in seeds:
             yield _one(experiment, policy, seed, progress)
         return
+    task = partial(_one, experiment, policy)
+    for result in _in_processes(task, seeds, jobs) if ray is None else on_ray(ray, task, seeds, jobs):
+        if progress is not None:
+            progress(result["seed"], 1.0)
+        yield result
+
+
+def _in_processes(task: Callable[[int], Result], seeds: Sequence[int], jobs: int) -> Iterator[Result]:
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(_one, experiment, policy, seed, None): seed for seed in seeds}
-        for future in as_completed(futures):
-            if progress is not None:
-                progress(futures[future], 1.0)
+        for future in as_completed([pool.submit(task, seed) for seed in seeds]):
             yield future.result()
 
 
-def _one(experiment: Experiment, policy: str, seed: int, progress: SeedProgress | None) -> Result:
+def _one(experiment: Experiment, policy: str, seed: int, progress: SeedProgress | None = None) -> Result:
     told = None if progress is None else lambda share: progress(seed, share)
     result: Result = run(experiment, policy_named(policy), seed, told)
     if progress is not None:

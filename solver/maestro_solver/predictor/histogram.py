@@ -49,9 +49,10 @@ class CensoredHistogram:
         expected = np.maximum(_from_here_on(weighted) + reached, _LEAST)
         hazard = (weighted + self.complete) / expected
         hazard[-1] = 1.0
-        survival = np.cumprod(1.0 - np.minimum(hazard, 1.0))
-        before = np.concatenate(([1.0], survival[:-1]))
-        posterior: Weights = before - survival
+        survival = (1.0 - np.minimum(hazard, 1.0)).cumprod()
+        posterior = np.empty(BUCKETS)
+        posterior[0] = 1.0 - survival[0]
+        np.subtract(survival[:-1], survival[1:], posterior[1:])
         return posterior
 
 

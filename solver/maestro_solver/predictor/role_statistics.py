@@ -94,7 +94,7 @@ class LengthPredictor:
         keys = keys_of(features)
         known = self._forecasts.get(keys[-1])
         if known is None:
-            cumulative = np.cumsum(self._posterior(keys))
+            cumulative = self._posterior(keys).cumsum()
             known = LengthForecast(*(quantile_tokens(cumulative, quantile) for quantile in (0.5, 0.9, 0.95)))
             if len(self._forecasts) >= self._config.max_keys:
                 self._forecasts.clear()

@@ -138,6 +138,11 @@ def test_a_file_that_names_no_fault_is_refused_by_line(line: str, tmp_path: Path
         scheduled(file, FLEET)
 
 
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="cannot be read: No such file or directory"):
+        scheduled(tmp_path / "faults.jsonl", FLEET)
+
+
 def test_times_that_mean_nothing_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="engine_mtbf_s"):
         FaultModel(engine_mtbf_s=0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, takewhile
 from random import Random
 
 import numpy as np
@@ -86,6 +86,13 @@ def test_bursty_arrivals_are_burstier() -> None:
     variation = {process: float(np.std(found) / np.mean(found)) for process, found in gaps.items()}
     assert variation[Process.POISSON] == pytest.approx(1.0, abs=0.1)
     assert variation[Process.BURSTY] > 2.0
+
+
+def test_diurnal_arrivals_come_more_often_in_one_half_of_the_day() -> None:
+    days_s = 2 * 86_400.0
+    instants = np.array(list(takewhile(lambda at_s: at_s < days_s, arrivals(Process.DIURNAL, 0.2, Random(1)))))
+    assert np.mean(instants % 86_400.0 < 43_200.0) == pytest.approx(0.5 + 0.6 / np.pi, abs=0.03)
+    assert len(instants) / days_s == pytest.approx(0.2, rel=0.05)
 
 
 def test_recorded_arrivals_keep_their_pattern_at_another_rate() -> None:
