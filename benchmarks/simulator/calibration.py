@@ -1,8 +1,8 @@
 """Fits the performance model's coefficients to recorded calls.
 
 The coefficients are those with which simulated engines, given each call when it was really sent, come closest to the
-first and last tokens of the real ones. What a run does not show (two models at work on one accelerator, loads) keeps
-its value from the scenario.
+first and last tokens of the real ones. What a run does not show, such as two models at work on one accelerator, keeps
+its value from the scenario. An engine's start is what its load took beyond the links.
 """
 
 from __future__ import annotations

@@ -30,14 +30,14 @@ def record(store: Path, out: Path, *, texts: bool, follow: bool = False) -> Iter
     none, until it is closed. ``texts``: whether heads of prompts are kept. Raises InvalidInputError for a store that
     cannot be read, or a file that cannot be written or holds another trace.
     """
-    archive, done = Archive(store), Recording()
+    archive, done, start_s = Archive(store), Recording(), None
     with TraceFile(out) as trace:
         after = _position(archive, trace, out)
         while True:
             for ended in archive.ended(after):
                 after = ended.sequence
                 if ended.status.state is WorkflowState.SUCCEEDED:
-                    start_s = archive.first_accepted_at_s() or 0.0
+                    start_s = start_s or archive.first_accepted_at_s() or ended.status.accepted_at_s
                     calls = recorded_calls(ended.spec, ended.status, trace_start_s=start_s, texts=texts)
                     trace.append(calls, ended.sequence)
                     done.workflows += 1
