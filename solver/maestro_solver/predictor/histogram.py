@@ -50,7 +50,7 @@ class CensoredHistogram:
         hazard = (weighted + self.complete) / expected
         hazard[-1] = 1.0
         survival = (1.0 - np.minimum(hazard, 1.0)).cumprod()
-        posterior = np.empty(BUCKETS)
+        posterior: Weights = np.empty_like(survival)
         posterior[0] = 1.0 - survival[0]
         np.subtract(survival[:-1], survival[1:], posterior[1:])
         return posterior

@@ -7,8 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from maestro.costs import LengthFeatures, LengthForecast, LengthObservation, LengthOutcome
 from maestro.errors import InvalidInputError
 from maestro_solver.predictor import state as stored

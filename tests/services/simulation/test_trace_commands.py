@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from maestro.trace import read_trace
 from maestro_services.cli.main import app
 
 LINE = {"workflow_id": "a", "app": "x", "role": "r", "step": 0, "prompt_tokens": 100, "completion_tokens": 20}
@@ -71,3 +73,16 @@ def test_what_cannot_be_read_is_said_in_words(
     assert result.stderr.count(str(tmp_path)) == 1
     assert "codec" not in result.stderr
     assert "Errno" not in result.stderr
+
+
+def test_a_long_trace_takes_a_bounded_amount_of_memory_a_line(tmp_path: Path) -> None:
+    """Tests that a million lines fit a gigabyte: each costs its call and what finds its place again, and no more."""
+    count = 10_000
+    lines = ({**LINE, "workflow_id": f"w{number // 5}", "step": number % 5} for number in range(count))
+    file = Path(trace(tmp_path, *lines))
+    tracemalloc.start()
+    calls = read_trace(file)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(calls) == count
+    assert peak_bytes / count < 1000
