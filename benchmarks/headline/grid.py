@@ -56,7 +56,7 @@ NAMED = replace(
     name="grid",
     scenarios=(SCENARIOS / "one_node_4x80gb.yaml", SCENARIOS / "two_clusters_mixed.yaml"),
     seeds=(11, 12, 13, 14, 15),
-    duration_s=900.0,
+    duration_s=1200.0,
 )
 
 FULL = replace(

@@ -39,14 +39,13 @@ def share_of_way(
     """How far ``values`` go from ``starts`` to ``ends`` on average, per cent; seeds are drawn together.
 
     A ratio of means, not a mean of ratios, which one seed without a way would spoil. None where ``starts`` and
-    ``ends`` are less than ``least`` apart on average.
+    ``ends`` are not surely ``least`` apart: their difference's interval goes below it.
     """
     gained = np.asarray(values, dtype=float) - np.asarray(starts, dtype=float)
     way = np.asarray(ends, dtype=float) - np.asarray(starts, dtype=float)
-    if not len(way) or way.mean() < least:
+    if not len(way) or interval(way.tolist()).low < least:
         return None
     drawn = np.random.default_rng(0).integers(0, len(way), (RESAMPLES, len(way)))
-    ways = way[drawn].mean(axis=1)
-    shares = 100.0 * gained[drawn].mean(axis=1)[ways >= least / 2] / ways[ways >= least / 2]
+    shares = 100.0 * gained[drawn].mean(axis=1) / way[drawn].mean(axis=1)
     low, high = np.percentile(shares, (2.5, 97.5))
     return Interval(float(100.0 * gained.mean() / way.mean()), float(low), float(high))

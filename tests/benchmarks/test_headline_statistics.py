@@ -22,11 +22,16 @@ def test_a_paired_difference_does_not_see_what_seeds_have_in_common() -> None:
 
 
 def test_a_share_of_the_way_is_a_ratio_of_means() -> None:
-    found = share_of_way([60.0, 50.0], [40.0, 50.0], [80.0, 50.0], 3.0)
+    found = share_of_way([60.0, 60.0], [40.0, 50.0], [80.0, 60.0], 3.0)
     assert found is not None
-    assert found.mean == pytest.approx(50.0)
+    assert found.mean == pytest.approx(60.0)
+    assert found.low <= found.mean <= found.high
 
 
 def test_there_is_no_share_of_no_way() -> None:
     assert share_of_way([50.0], [50.0], [51.0], 3.0) is None
     assert share_of_way([], [], [], 3.0) is None
+
+
+def test_there_is_no_share_of_a_way_that_one_seed_does_not_have() -> None:
+    assert share_of_way([60.0, 50.0], [40.0, 50.0], [80.0, 50.0], 3.0) is None

@@ -12,7 +12,7 @@ from benchmarks.headline.running.cells import Cell, Cells, attained
 from benchmarks.headline.statistics import Interval, share_of_way
 
 LEAST_WAY = 3.0
-"""Points from EDF to the oracle below which a share of the way says nothing."""
+"""Points from EDF to the oracle, at the low end of their interval, below which a share of the way says nothing."""
 
 
 def _shares(at: dict[str, Cell]) -> dict[str, Interval]:
@@ -68,7 +68,7 @@ ORACLE = Figure(
     title="Share of the way from EDF to the oracle",
     about=(
         "The oracle is the planner with true lengths and four times the limit: a bound on what knowing lengths brings, "
-        "not on what is possible. 0 % is EDF, 100 % the oracle. Left out where the two are less than 3 points apart."
+        "not on what is possible. 0 % is EDF, 100 % the oracle. Left out where the two may be less than 3 points apart."
     ),
     policies=ATTAINMENT.policies,
     tables=_tables,

@@ -15,6 +15,9 @@ from benchmarks.headline.timeline.record import Call, Record
 LOADING_STEP_S = 0.5
 """How finely loads are drawn."""
 
+FEW_LANES = 24
+"""Up to so many, lanes are drawn apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -71,10 +74,11 @@ def _within(calls: Sequence[Call], window: Span) -> list[Call]:
 
 def _draw(axes: Axes, calls: Sequence[Call], colours: dict[str, str]) -> None:
     found = lanes(calls)
+    gap = 0.08 if max(found, default=0) < FEW_LANES else 0.0
     for call, lane in zip(calls, found, strict=True):
         axes.broken_barh(
             [(call.start_s, call.end_s - call.start_s)],
-            (lane + 0.08, 0.84),
+            (lane + gap, 1.0 - 2 * gap),
             facecolor=colours[call.model],
             alpha=0.35 if call.late else 0.95,
             linewidth=0,

@@ -11,7 +11,7 @@ from benchmarks.headline.figures.style import INK, canvas
 from benchmarks.headline.timeline.gantt import Span, model_colours
 from benchmarks.headline.timeline.record import Record, Replica
 
-POINTS = 500
+POINTS = 240
 """Instants that are drawn."""
 
 _SHADES = {"fixed": 0.95, "used": 0.65, "reserved": 0.38, "free": 0.15}
