@@ -57,7 +57,7 @@ class Learning:
         self._lengths.forget(workflow_id)
 
     def learn(self) -> None:
-        """Hands what was gathered to the predictor. Lengths that no output can have, which a node may tell, do nothing."""
+        """Hands what was gathered to the predictor. What a node says that no output can have teaches nothing."""
         for lesson in self._unlearnt:
             with suppress(InvalidInputError):
                 self._lengths.learn(lesson)
