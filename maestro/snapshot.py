@@ -83,6 +83,7 @@ class WaitingStage:
     output has to cross the network to be used elsewhere. An LLM stage has ``options``; a tool stage has none and
     takes ``external_s`` from the moment its predecessors have ended. ``tail_s`` is the longest predicted path from
     this stage's start to its workflow's end. ``not_before_s`` holds back a retry; ``waited_s`` counts from readiness.
+    ``first``: it is owed its turn by a rule of fairness, and is planned before all that are not.
     """
 
     key: StageKey
@@ -93,6 +94,7 @@ class WaitingStage:
     inputs_from: frozenset[str] = frozenset()
     not_before_s: float = 0.0
     waited_s: float = 0.0
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,43 @@ class ObjectiveWeights:
     swap: float = 1.0
     network: float = 0.0
     gpu: float = 0.0
+    churn: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StartInForce:
+    """A stage that has a place in the plan in force and has not started; ``due_in_s`` is negative once it is overdue.
+
+    ``committed``: it is about to start there, and no plan is to move it any more.
+    """
+
+    stage: StageKey
+    accelerator: str
+    model: str
+    due_in_s: float
+    committed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadInForce:
+    """A load that the plan in force wants and that has not begun: once all that it ``evicts`` have left.
+
+    ``committed``: places are being emptied for it, or it is about to begin, and no plan is to drop it any more.
+    """
+
+    accelerator: str
+    model: str
+    due_in_s: float
+    evicts: frozenset[str] = frozenset()
+    committed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInForce:
+    """What is still to be done of the plan in force, its times shifted to the snapshot's instant."""
+
+    starts: tuple[StartInForce, ...] = ()
+    loads: tuple[LoadInForce, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +194,7 @@ class Snapshot:
     ``load_s`` gives the seconds from the start of a load to readiness, keyed by (model, accelerator); a pair that is
     absent cannot be loaded (no such weights on the node, no speed for the kind, or it never fits).
     ``network_delay_s`` is paid when a stage reads from another cluster. ``demand`` by model is there where only the
-    residency is to be planned, and stages start as they become ready.
+    residency is to be planned, and stages start as they become ready. ``in_force`` is what another plan changes.
     """
 
     version: int
@@ -171,3 +210,4 @@ class Snapshot:
     weights: ObjectiveWeights
     omitted_stages: int = 0
     demand: Mapping[str, ModelDemand] = field(default_factory=dict)
+    in_force: PlanInForce = PlanInForce()

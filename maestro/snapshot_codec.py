@@ -26,6 +26,7 @@ _ADAPTERS: Mapping[type[Snapshot | Plan], TypeAdapter[Any]] = {
 _MAY_BE_NEGATIVE = frozenset(
     {
         "deadline_s",
+        "due_in_s",
         "taken_at_s",
         "service_s",
         "not_before_s",

@@ -19,6 +19,7 @@ def check_references(scenario: Scenario) -> Iterator[Problem]:
         _check_kinds,
         _check_budget,
         _check_slo_default,
+        _check_shares,
         _check_pins,
         _check_revisions,
         _check_engine,
@@ -70,6 +71,13 @@ def _check_slo_default(scenario: Scenario) -> Iterator[Problem]:
         yield _unknown(
             ("default_slo_class",), "SLO class", scenario.default_slo_class, list(scenario.slo_classes_by_name)
         )
+
+
+def _check_shares(scenario: Scenario) -> Iterator[Problem]:
+    """Require that the tenants' shares leave something to all others."""
+    total = sum(tenant.least_share for tenant in scenario.tenants)
+    if total >= 1.0:
+        yield Problem(("tenants",), "least shares add up to 1 or more", total, "leave something to other tenants")
 
 
 def _check_pins(scenario: Scenario) -> Iterator[Problem]:

@@ -26,6 +26,9 @@ class ObjectiveSection(Section):
     swap: NonNegative = Field(default=_DEFAULT.swap, description="Per second spent loading models.")
     network: NonNegative = Field(default=_DEFAULT.network, description="Per input that crosses between clusters.")
     gpu: NonNegative = Field(default=_DEFAULT.gpu, description="Per accelerator in use.")
+    churn: NonNegative = Field(
+        default=_DEFAULT.churn, description="Per place and per load of the plan in force that a new one does not keep."
+    )
 
     def weights(self) -> ObjectiveWeights:
         """Return the same as the planner takes them."""
@@ -37,4 +40,5 @@ class ObjectiveSection(Section):
             swap=self.swap,
             network=self.network,
             gpu=self.gpu,
+            churn=self.churn,
         )

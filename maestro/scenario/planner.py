@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from maestro.section import Count, NonNegativeCount, Positive, PositiveSeconds, Seconds, Section
+from maestro.section import Count, Flag, NonNegativeCount, Positive, PositiveSeconds, Seconds, Section
 
 
 class PlannerSection(Section):
@@ -30,6 +30,17 @@ class PlannerSection(Section):
     min_interval_s: Seconds = Field(
         default=0.5, alias="min_interval", description="Least time between two planning runs, e.g. 500 ms."
     )
+    commit_window_s: Seconds = Field(
+        default=2.0,
+        alias="commit_window",
+        description="What is to start, or to be loaded, within this time is not moved by another plan, e.g. 2 s.",
+    )
+    starvation_after_s: PositiveSeconds | None = Field(
+        default=None,
+        alias="starvation_after",
+        description="A stage that has been ready for so long goes before all that have not, e.g. 10 min; left out: "
+        "none does, which meets more deadlines under overload.",
+    )
     max_stages: Count = Field(
         default=400,
         description="Where plans decide stages: waiting stages in a snapshot at most; the most urgent are taken.",
@@ -40,6 +51,11 @@ class PlannerSection(Section):
     )
     workers: Count = Field(default=2, description="Threads of the solver.")
     seed: NonNegativeCount = Field(default=1, description="Seed of the solver's random choices.")
+    deterministic: Flag = Field(
+        default=False,
+        description="Equal snapshots give equal plans: one thread, and the limit counts in the solver's deterministic "
+        "time. For replays; the wall-clock limit still ends what takes longer.",
+    )
     drift: Positive = Field(
         default=0.3,
         description="A stage that outlasts its slow prediction (p90) by this share triggers a new plan, e.g. 0.3.",

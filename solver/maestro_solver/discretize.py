@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 from maestro.errors import InvalidInputError
+from maestro.performance import engine_start_s
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase, ReplicaState, Snapshot, WaitingStage
 from maestro_solver.grid import Grid
@@ -22,18 +24,21 @@ from maestro_solver.instance import (
     Instance,
 )
 from maestro_solver.stage_graph import least_tails, spread_obstacles, topological_order
+from maestro_solver.stage_options import StageOptions
 
 _Name = TypeVar("_Name", bound=Hashable)
 _RESIDENT = frozenset({ReplicaPhase.LOADING, ReplicaPhase.READY, ReplicaPhase.DRAINING})
 
 
-def discretize(snapshot: Snapshot, grid: Grid, horizon_s: float) -> Instance:
-    """The snapshot on ``grid``.
+def discretize(
+    snapshot: Snapshot, grid: Grid, horizon_s: float, cluster_of: Mapping[str, str] = MappingProxyType({})
+) -> Instance:
+    """The snapshot on ``grid``; a workflow that ``cluster_of`` ties to a cluster has options there alone.
 
     Raises InvalidInputError where the snapshot contradicts itself: a stage of an unknown workflow, a replica of an
     unknown model, a name used twice, or predecessors in a circle.
     """
-    return Discretization(snapshot, grid).instance(max(1, grid.ticks_up(horizon_s)))
+    return Discretization(snapshot, grid, cluster_of).instance(max(1, grid.ticks_up(horizon_s)))
 
 
 class Discretization:
@@ -42,7 +47,7 @@ class Discretization:
     Raises InvalidInputError as :func:`discretize` does.
     """
 
-    def __init__(self, snapshot: Snapshot, grid: Grid) -> None:
+    def __init__(self, snapshot: Snapshot, grid: Grid, cluster_of: Mapping[str, str] = MappingProxyType({})) -> None:
         self.snapshot = snapshot
         self.grid = grid
         self.clusters = tuple(dict.fromkeys(found.cluster for found in snapshot.accelerators))
@@ -55,11 +60,7 @@ class Discretization:
         self.running = {found.key: found for found in snapshot.running}
         self.replicas = tuple(self._replicas())
         self.load = self._loads()
-        self.rooms = {
-            (model, position): self._largest_kv(model, position)
-            for model in self.model_at.values()
-            for position in range(len(snapshot.accelerators))
-        }
+        self._options = StageOptions(snapshot, grid, self.replicas, self.load, cluster_of)
 
     def instance(self, horizon: int) -> Instance:
         """The parts put together."""
@@ -81,9 +82,13 @@ class Discretization:
             replicas=self.replicas,
             running=tuple(self._running()),
             load=self.load,
+            link={pair: self._link(pair) for pair in self.load},
             link_free=self._link_free(),
             pinned=frozenset(self._pinned()),
             network_delay=self.grid.ticks_up(self.snapshot.network_delay_s),
+            kept_places=dict(self._kept_places()),
+            kept_loads=Counter(self._kept_loads()),
+            first=frozenset(self._first()),
         )
 
     def _accelerators(self) -> Iterator[GridAccelerator]:
@@ -151,13 +156,42 @@ class Discretization:
                 found[self.model_at[model], self.accelerator_at[accelerator]] = max(1, self.grid.ticks_up(load_s))
         return found
 
+    def _link(self, pair: tuple[int, int]) -> int:
+        """How long a load reads weights; its engine starts without the link, or is only woken up."""
+        model, accelerator = self.specs[pair[0]], self.snapshot.accelerators[pair[1]]
+        load_s = self.snapshot.load_s[model.name, accelerator.name]
+        start_s = engine_start_s(model, accelerator.kind)
+        return max(1, self.grid.ticks_up(load_s - start_s if load_s > start_s else load_s))
+
     def _link_free(self) -> tuple[int, ...]:
         free = [0] * len(self.nodes)
         for replica in self.replicas:
             accelerator = self.snapshot.accelerators[replica.accelerator]
             node = self.nodes.index((accelerator.cluster, accelerator.node))
-            free[node] = max(free[node], replica.ready)
+            read_s = replica.ready_s - engine_start_s(self.specs[replica.model], accelerator.kind)
+            free[node] = max(free[node], self.grid.ticks_up(read_s))
         return tuple(free)
+
+    def _kept_places(self) -> Iterator[tuple[int, tuple[int, int]]]:
+        """By position of waiting stage, the model and the accelerator that the plan in force has for it."""
+        for start in self.snapshot.in_force.starts:
+            model, accelerator = self.model_at.get(start.model), self.accelerator_at.get(start.accelerator)
+            if start.stage in self.stage_at and model is not None and accelerator is not None:
+                yield self.stage_at[start.stage], (model, accelerator)
+
+    def _kept_loads(self) -> Iterator[tuple[int, int]]:
+        """The pairs that the plan in force loads and that can still be loaded."""
+        for load in self.snapshot.in_force.loads:
+            pair = (self.model_at.get(load.model), self.accelerator_at.get(load.accelerator))
+            if pair in self.load:
+                yield pair
+
+    def _first(self) -> Iterator[int]:
+        """Stages that are owed their turn, and those that are about to start."""
+        committed = {start.stage for start in self.snapshot.in_force.starts if start.committed}
+        for position, stage in enumerate(self.snapshot.waiting):
+            if stage.first or stage.key in committed:
+                yield position
 
     def _pinned(self) -> Iterator[tuple[int, int]]:
         for name, model in self.snapshot.models.items():
@@ -186,7 +220,7 @@ class Discretization:
             )
 
     def _stages(self) -> tuple[GridStage, ...]:
-        options = {stage.key: tuple(self.options_of(stage)) for stage in self.snapshot.waiting}
+        options = {stage.key: self.options_of(stage) for stage in self.snapshot.waiting}
         order = topological_order(self.snapshot)
         durations = {stage.key: self._fastest(stage, options[stage.key]) for stage in self.snapshot.waiting}
         tails = least_tails(order, durations)
@@ -224,34 +258,9 @@ class Discretization:
             )
         return self.workflow_at[stage.key.workflow]
 
-    def options_of(self, stage: WaitingStage) -> Iterator[GridOption]:
-        """The stage's options on every accelerator that can ever hold it."""
-        for option in stage.options if stage.external_s is None else ():
-            model = self.model_at.get(option.model)
-            for position, accelerator in enumerate(self.snapshot.accelerators):
-                if model is None or accelerator.kind != option.kind:
-                    continue
-                kv = self.grid.units_up(option.kv_bytes)
-                if kv <= self.rooms[model, position]:
-                    duration = max(1, self.grid.ticks_up(option.duration_s))
-                    yield GridOption(position, model, duration, kv, option.duration_s, option.kv_bytes)
-
-    def _largest_kv(self, model: int, position: int) -> int:
-        """The largest reservation that a replica of the model could ever hold there; -1 where none can be."""
-        accelerator = self.snapshot.accelerators[position]
-        spec = self.specs[model]
-        if accelerator.slots <= 0 or spec.max_batch <= 0:
-            return -1
-        memory = self.grid.units_down(accelerator.memory_bytes)
-        rooms = [
-            memory - replica.memory if accelerator.kv_elastic else replica.pool
-            for replica in self.replicas
-            if (replica.model, replica.accelerator) == (model, position) and not replica.draining
-        ]
-        if (model, position) in self.load:
-            elastic = memory - self.grid.units_up(spec.fixed_bytes)
-            rooms.append(elastic if accelerator.kv_elastic else self.grid.units_down(spec.kv_pool_bytes))
-        return max(rooms, default=-1)
+    def options_of(self, stage: WaitingStage) -> tuple[GridOption, ...]:
+        """The stage's options on every accelerator that can ever hold it; one about to start keeps its place."""
+        return self._options.of(stage)
 
     def release_of(self, stage: WaitingStage) -> tuple[int, ...]:
         """The earliest start per cluster, and for a stage that runs nowhere; waiting predecessors left out."""

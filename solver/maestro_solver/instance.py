@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from maestro.fleet import GpuBudget
 from maestro.reasons import Reason
@@ -13,8 +15,7 @@ NOWHERE = -1
 """The cluster or accelerator of what runs on none of the snapshot's accelerators."""
 
 
-@dataclass(frozen=True, slots=True)
-class GridOption:
+class GridOption(NamedTuple):
     """A stage runs as ``model`` on ``accelerator`` for ``duration`` ticks and reserves ``kv`` memory units."""
 
     accelerator: int
@@ -114,7 +115,11 @@ class Instance:
     """A snapshot on ``grid``. ``horizon`` is in ticks: a planned stage starts at a tick before it.
 
     ``load`` gives load times in ticks by (model, accelerator). ``link_free`` is, per node, when the loads that run now
-    are over. ``pinned`` holds (model, accelerator) pairs whose replica never leaves.
+    have read their weights, and ``link`` how long a load of a pair does. ``pinned`` holds (model, accelerator) pairs
+    whose replica never leaves.
+
+    ``kept_places`` are the places of the plan in force by position of stage, ``kept_loads`` how many loads of each
+    pair it wants. Stages of ``first`` go before all others.
     """
 
     snapshot: Snapshot
@@ -129,9 +134,13 @@ class Instance:
     replicas: tuple[GridReplica, ...]
     running: tuple[GridRunning, ...]
     load: dict[tuple[int, int], int]
+    link: dict[tuple[int, int], int]
     link_free: tuple[int, ...]
     pinned: frozenset[tuple[int, int]]
     network_delay: int
+    kept_places: Mapping[int, tuple[int, int]]
+    kept_loads: Mapping[tuple[int, int], int]
+    first: frozenset[int]
 
     @property
     def budget(self) -> GpuBudget:

@@ -6,6 +6,7 @@
               + swap    * seconds of load time begun
               + network * seconds of network delay between planned stages of different clusters
               + gpu     * accelerators in use
+              + churn   * places and loads of the plan in force that are not kept
 
 All times are seconds after the snapshot, on the grid: a completion is the tick by which the workflow's last stage has
 ended, a deadline is rounded down to a tick. Deferred stages count with their estimated ends: the schedule to be scored
@@ -15,6 +16,7 @@ nothing can hold counts as starting when all else has ended, at the horizon at t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,6 +50,7 @@ def evaluate(instance: Instance, complete: Schedule) -> Evaluation:
         "swap": weights.swap * _load_s(instance, complete),
         "network": weights.network * _network_s(instance, complete),
         "gpu": weights.gpu * len(accelerators_in_use(instance, complete)),
+        "churn": weights.churn * changes(instance, complete),
     }
     completion_s = {
         workflow.id: instance.grid.seconds(completion)
@@ -61,6 +64,16 @@ def accelerators_in_use(instance: Instance, schedule: Schedule) -> frozenset[int
     forced = {position for position, found in enumerate(instance.accelerators) if found.forced}
     loaded = {found.accelerator for found in schedule.residents if found.replica is None}
     return frozenset(forced | loaded | {option.accelerator for option in schedule.options.values()})
+
+
+def changes(instance: Instance, schedule: Schedule) -> int:
+    """How many stages have another place than in the plan in force, or none, and how many of its loads are left out."""
+    moved = 0
+    for position, place in instance.kept_places.items():
+        option = schedule.options.get(position)
+        moved += option is None or (option.model, option.accelerator) != place
+    begun = Counter((found.model, found.accelerator) for found in schedule.residents if found.replica is None)
+    return moved + sum(max(0, wanted - begun[pair]) for pair, wanted in instance.kept_loads.items())
 
 
 def _completions(instance: Instance, complete: Schedule) -> list[int]:

@@ -7,13 +7,16 @@ from hypothesis import strategies as st
 from maestro.fleet import GpuBudget, ModelSpec, SpeedCoefficients
 from maestro.snapshot import (
     AcceleratorState,
+    LoadInForce,
     ObjectiveWeights,
+    PlanInForce,
     ReplicaPhase,
     ReplicaState,
     RunningStage,
     RunOption,
     Snapshot,
     StageKey,
+    StartInForce,
     WaitingStage,
     WorkflowState,
 )
@@ -109,10 +112,32 @@ def waiting_stages(draw: st.DrawFn, specs: dict[str, ModelSpec], running: list[R
                     external_s=draw(seconds) if is_tool else None,
                     inputs_from=frozenset(draw(st.lists(st.sampled_from(CLUSTERS), max_size=1))),
                     not_before_s=draw(st.sampled_from([0.0, 0.0, 3.3])),
+                    first=draw(st.integers(0, 5)) == 0,
                 )
             )
             earlier.append(key)
     return found
+
+
+@st.composite
+def plans_in_force(draw: st.DrawFn, waiting: list[WaitingStage], pairs: list[tuple[str, str]]) -> PlanInForce:
+    """Decisions of any plan, possible or not; often there is none."""
+    if not pairs or draw(st.booleans()):
+        return PlanInForce()
+    due = st.floats(-5.0, 30.0)
+    starts = tuple(
+        StartInForce(stage.key, accelerator, name, draw(due), draw(st.booleans()))
+        for stage in waiting
+        if stage.external_s is None and draw(st.booleans())
+        for name, accelerator in (draw(st.sampled_from(pairs)),)
+    )
+    loads = tuple(
+        LoadInForce(
+            accelerator, name, draw(due), frozenset(draw(st.lists(st.sampled_from(MODELS)))), draw(st.booleans())
+        )
+        for name, accelerator in draw(st.lists(st.sampled_from(pairs), max_size=3))
+    )
+    return PlanInForce(starts, loads)
 
 
 @st.composite
@@ -154,5 +179,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             swap=draw(weight),
             network=draw(weight),
             gpu=draw(weight),
+            churn=draw(weight),
         ),
+        in_force=draw(plans_in_force(waiting, pairs)),
     )

@@ -100,17 +100,18 @@ def test_a_load_of_a_pair_without_load_time_is_refused() -> None:
     assert broken(given, VALID) == {Constraint.LOAD}
 
 
-def test_loads_on_one_node_do_not_overlap() -> None:
+def test_a_node_reads_the_weights_of_one_load_at_a_time_while_engines_start_beside_it() -> None:
+    """Tests that a load of 10 s, of which the engine's start is 1 s, holds the link for 9 s."""
     given = snapshot(
         [accelerator("gpu0", node="n"), accelerator("gpu1", node="n")], [stage("first"), stage("other", "beta")]
     )
     apart = plan_of(
         [assignment("first", "gpu0", 10.0), assignment("other", "gpu1", 20.0, "beta")],
-        [load("gpu0", "alpha", 0.0, 10.0), load("gpu1", "beta", 10.0, 20.0)],
+        [load("gpu0", "alpha", 0.0, 10.0), load("gpu1", "beta", 9.0, 19.0)],
     )
     overlapping = plan_of(
         [assignment("first", "gpu0", 10.0), assignment("other", "gpu1", 20.0, "beta")],
-        [load("gpu0", "alpha", 0.0, 10.0), load("gpu1", "beta", 9.0, 19.0)],
+        [load("gpu0", "alpha", 0.0, 10.0), load("gpu1", "beta", 8.9, 18.9)],
     )
     assert check(given, apart) == ()
     assert broken(given, overlapping) == {Constraint.LINK}
@@ -121,8 +122,8 @@ def test_a_load_that_runs_now_keeps_the_link_busy() -> None:
         [accelerator("gpu0", replica("alpha", ReplicaPhase.LOADING, 4.0), node="n"), accelerator("gpu1", node="n")],
         [stage("other", "beta")],
     )
-    residencies = [initial("gpu0", ready_s=4.0), load("gpu1", "beta", 3.0, 13.0)]
-    plan = plan_of([assignment("other", "gpu1", 13.0, "beta")], residencies)
+    residencies = [initial("gpu0", ready_s=4.0), load("gpu1", "beta", 2.9, 12.9)]
+    plan = plan_of([assignment("other", "gpu1", 12.9, "beta")], residencies)
     assert broken(given, plan) == {Constraint.LINK}
 
 

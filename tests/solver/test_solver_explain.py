@@ -116,12 +116,12 @@ def test_a_load_takes_its_time() -> None:
 
 
 def test_a_load_waits_for_the_link() -> None:
-    """Tests two loads on one node, one after the other."""
+    """Tests two loads on one node: the second begins as the first has read its weights and its engine starts."""
     fleet = [accelerator("a", node="n"), accelerator("b", node="n")]
     given = snapshot(fleet, [stage("x"), stage("s", "beta")])
     plan = plan_of(
-        [assignment("x", "a", 10.0), assignment("s", "b", 20.0, "beta")],
-        [load("a", "alpha", 0.0, 10.0), load("b", "beta", 10.0, 20.0)],
+        [assignment("x", "a", 10.0), assignment("s", "b", 19.0, "beta")],
+        [load("a", "alpha", 0.0, 10.0), load("b", "beta", 9.0, 19.0)],
     )
     found = bindings(explained(given, plan, "s"))
     assert found == {Binding.LOAD_TIME: ("beta",), Binding.LOAD_LINK: ("alpha on a",)}

@@ -54,10 +54,18 @@ def test_provenance_says_where_the_plan_comes_from_and_how_good_it_is() -> None:
     assert found.fallback_reason is None
 
 
-def test_a_snapshot_beyond_the_exact_model_gets_the_portfolios_best_and_says_so() -> None:
+def test_a_snapshot_beyond_the_exact_model_is_searched_and_the_gain_is_told() -> None:
     found = plan_it(generate("contended", 30, 2, seed=1), replace(CONFIG, max_exact_stages=10)).provenance
-    assert found.source is PlanSource.PORTFOLIO
+    assert found.source is PlanSource.IMPROVED
     assert found.status is SolveStatus.HEURISTIC
+    assert found.fallback_reason is None
+    assert found.portfolio_objective is not None
+    assert sum(found.gains.values()) == pytest.approx(found.portfolio_objective - found.objective)
+
+
+def test_where_the_search_finds_nothing_better_the_portfolios_best_stays_and_it_is_said_why() -> None:
+    found = plan_it(generate("small", 1, 1, seed=1), replace(CONFIG, max_exact_stages=0)).provenance
+    assert found.source is PlanSource.PORTFOLIO
     assert found.fallback_reason is Reason.MODEL_TOO_LARGE
     assert found.policy
 
@@ -233,4 +241,4 @@ def test_a_load_that_takes_no_time_still_waits_for_the_link() -> None:
     loading = accelerator("gpu0", replica("alpha", ReplicaPhase.LOADING, 4.0), node="n")
     given = snapshot([loading, accelerator("gpu1", node="n")], [stage("b", "beta")], load_s=0.0)
     (begun,) = [resident for resident in plan_it(given).residencies if not resident.initial]
-    assert begun.load_start_s == 4.0
+    assert begun.load_start_s == 3.0  # the engine that starts for a second more needs no link

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -107,9 +108,39 @@ class Case:
                     found.add(position)
         return frozenset(found)
 
+    @cached_property
+    def on_accelerator(self) -> dict[str | None, list[Assignment | RunningStage]]:
+        """Planned and running stages by accelerator."""
+        found: dict[str | None, list[Assignment | RunningStage]] = defaultdict(list)
+        stages: list[Assignment | RunningStage] = [*self.plan.assignments, *self.snapshot.running]
+        for stage in stages:
+            found[stage.accelerator].append(stage)
+        return found
+
+    @cached_property
+    def residencies_of(self) -> dict[tuple[str, str], list[tuple[int, Residency]]]:
+        """Residencies with their positions in the plan, by accelerator and model."""
+        found: dict[tuple[str, str], list[tuple[int, Residency]]] = defaultdict(list)
+        for position, residency in enumerate(self.plan.residencies):
+            found[residency.accelerator, residency.model].append((position, residency))
+        return found
+
+    def read_s(self, residency: Residency) -> float:
+        """When a residency's weights have been read: its engine starts after that, without the link.
+
+        A load that takes no longer than an engine's start wakes one up, and holds the link all the time.
+        """
+        model, accelerator = self.snapshot.models.get(residency.model), self.accelerators.get(residency.accelerator)
+        speed = model.speeds.get(accelerator.kind) if model is not None and accelerator is not None else None
+        start_s = speed.start_s if speed is not None else 0.0
+        load_s = self.snapshot.load_s.get((residency.model, residency.accelerator))
+        if residency.initial or load_s is None:
+            return residency.ready_s - start_s
+        return residency.load_start_s + (load_s - start_s if load_s > start_s else load_s)
+
     def host_of(self, assignment: Assignment) -> Residency | None:
         """The ready, not draining residency that holds the whole assignment, if there is one."""
-        for position, residency in enumerate(self.plan.residencies):
+        for position, residency in self.residencies_of.get((assignment.accelerator, assignment.model), ()):
             if position not in self.draining and _contains(residency, assignment):
                 return residency
         return None

@@ -60,21 +60,22 @@ def loads(case: Case) -> Iterator[Violation]:
 
 
 def links(case: Case) -> Iterator[Violation]:
-    """Loads on one node do not overlap; a load that runs now counts."""
+    """Loads on one node read their weights one after the other; a load that runs now counts."""
     spans: dict[str, list[tuple[float, float, bool]]] = defaultdict(list)
     for residency in case.plan.residencies:
         accelerator = case.accelerators.get(residency.accelerator)
-        if accelerator is not None and residency.ready_s > residency.load_start_s + TOLERANCE_S:
-            spans[accelerator.node].append((residency.load_start_s, residency.ready_s, residency.initial))
+        read_s = case.read_s(residency)
+        if accelerator is not None and read_s > residency.load_start_s + TOLERANCE_S:
+            spans[accelerator.node].append((residency.load_start_s, read_s, residency.initial))
     for node, loading in spans.items():
         loading.sort()
         busy_until_s = 0.0
-        for start_s, ready_s, initial in loading:
+        for start_s, read_s, initial in loading:
             if not initial and start_s < busy_until_s - TOLERANCE_S:
                 yield Violation(
                     Constraint.LINK, f"a load starts at {start_s} s on {node}, whose link is busy to {busy_until_s} s"
                 )
-            busy_until_s = max(busy_until_s, ready_s)
+            busy_until_s = max(busy_until_s, read_s)
 
 
 def one_replica(case: Case) -> Iterator[Violation]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from maestro_solver.bounds import critical_path_bound, earliest_ends, overrun_bound
 from maestro_solver.cpsat.overfull import closed_accelerators
@@ -44,8 +44,13 @@ class ModelData:
     ``charge`` is added to a deferred stage's end for the queue beyond the horizon. ``must_place``: no stage may be
     deferred, since what lies beyond the model's horizon would look cheaper than it is.
 
+    ``latest`` is by when stages have to start that go before all others: when the incumbent, which places them first,
+    starts them.
+
     ``unexpressed_bound`` and ``deferring_bound`` are what the plans cost at least that the model cannot express: those
     with more loads, and where none may be deferred those that defer (infinity: there are none; None: not known).
+
+    ``fixed`` are the starts of stages that are not decided about; what is resident when always is.
     """
 
     instance: Instance
@@ -61,6 +66,8 @@ class ModelData:
     unexpressed_bound: float | None
     deferring_bound: float
     incumbent: Schedule
+    latest: Mapping[int, int]
+    fixed: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -77,6 +84,15 @@ class ModelData:
         """The same with deferral allowed: a relaxation of all plans that the model can express."""
         planned = _planned(self.instance, incumbent, self.horizon)
         return replace(self, must_place=False, deferring_bound=math.inf, incumbent=planned)
+
+    def around(self, free: Collection[int]) -> ModelData:
+        """The same where only the stages of ``free`` may be moved; the others stay as the incumbent has them."""
+        kept = {position: span.start for position, span in self.incumbent.spans.items() if position not in free}
+        options = {
+            position: (self.incumbent.options[position],) if position in kept else found
+            for position, found in self.options.items()
+        }
+        return replace(self, options=options, fixed=kept)
 
     @property
     def size(self) -> int:
@@ -111,6 +127,11 @@ def prepare(instance: Instance, complete: Schedule, limits: ModelLimits) -> Mode
     more_loads = math.inf if uncovered_s is None else instance.weights.swap * uncovered_s
     more_loads_bound = critical_path_bound(instance) + more_loads
     charge = _queue_charge(horizon, planned, complete)
+    latest = {
+        position: planned.spans[position].start
+        for position in instance.first
+        if _is_kept(planned, position, options) and planned.spans[position].start < horizon
+    }
     return ModelData(
         instance=instance,
         horizon=horizon,
@@ -122,9 +143,10 @@ def prepare(instance: Instance, complete: Schedule, limits: ModelLimits) -> Mode
         earliest=_earliest(instance, stages),
         charge=charge,
         must_place=must_place,
-        unexpressed_bound=None if pruned or closed or charge else more_loads_bound,
+        unexpressed_bound=None if pruned or closed or charge or latest else more_loads_bound,
         deferring_bound=overrun_bound(instance, horizon) if must_place else math.inf,
         incumbent=planned,
+        latest=latest,
     )
 
 

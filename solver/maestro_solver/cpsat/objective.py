@@ -28,6 +28,7 @@ class Objective:
         self._count_loads()
         self._count_accelerators()
         self._count_crossings()
+        self._count_changes()
         self._model.minimize(sum(self._terms))
 
     def _count_workflows(self) -> None:
@@ -75,7 +76,23 @@ class Objective:
                     self._model.add_bool_or(crossing, there, here.negated())
                 self._add(cost, crossing)
 
-    def _add(self, cost: float, variable: cp_model.IntVar) -> None:
+    def _count_changes(self) -> None:
+        """Places and loads of the plan in force that are not kept.
+
+        What is deferred may yet get its place, and its load, when the plan is continued beyond the model's horizon.
+        """
+        instance, churn = self._data.instance, self._data.instance.weights.churn
+        for position, place in instance.kept_places.items():
+            found = self._variables.stages.get(position)
+            for option in found.options if found is not None else ():
+                if (option.option.model, option.option.accelerator) != place:
+                    self._add(churn, option.chosen)
+        for pair, wanted in instance.kept_loads.items() if self._data.must_place else ():
+            begun = [copy for copy in self._variables.copies.get(pair, ()) if copy.replica is None]
+            for copy in begun[:wanted]:
+                self._add(churn, 1 - copy.present)
+
+    def _add(self, cost: float, variable: cp_model.LinearExprT) -> None:
         coefficient = math.floor(cost * SCALE + 1e-6)
         if coefficient:
             self._terms.append(coefficient * variable)

@@ -137,7 +137,7 @@ class Variables:
             end=end,
             size=size,
             resident=model.new_optional_interval_var(start, size, end, present, f"{name} resident"),
-            loading=model.new_optional_fixed_size_interval_var(start, load, present, f"{name} loading"),
+            loading=model.new_optional_fixed_size_interval_var(start, instance.link[pair], present, f"{name} loading"),
         )
 
     def _stage(self, position: int) -> StageVariables:
@@ -148,7 +148,10 @@ class Variables:
         if stage.external is not None:
             start = model.new_int_var(earliest, self._data.last, f"start {stage.key}")
             return StageVariables(start, start + stage.external, deferred, (), ())
-        start = model.new_int_var(earliest, self._data.horizon - 1, f"start {stage.key}")
+        latest = self._data.latest.get(position)
+        if latest is not None:
+            model.add(deferred == 0)
+        start = model.new_int_var(earliest, self._data.horizon - 1 if latest is None else latest, f"start {stage.key}")
         if self._data.earliest[position] >= self._data.horizon:
             model.add(deferred == 1)
         options = tuple(self._option(position, option, start) for option in self._data.options[position])

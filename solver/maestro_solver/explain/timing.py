@@ -145,11 +145,11 @@ class _Question:
         yield from self._pinned(sooner, begin_s)
 
     def _on_the_link(self, host: Residency) -> Iterator[str]:
-        """The loads on the same link that end when this one begins."""
+        """The loads on the same link whose weights have been read when this one begins."""
         nodes = {found.name: (found.cluster, found.node) for found in self._snapshot.accelerators}
         for found in self._plan.residencies:
             same_link = nodes[found.accelerator] == nodes[host.accelerator]
-            if same_link and abs(found.ready_s - host.load_start_s) <= MOMENT_S:
+            if same_link and abs(self._case.read_s(found) - host.load_start_s) <= MOMENT_S:
                 yield f"{found.model} on {found.accelerator}"
 
     def _pinned(self, sooner: Plan, at_s: float) -> Iterator[Obstacle]:

@@ -18,11 +18,11 @@ from maestro_solver.schedule import Schedule, Span
 
 
 def order_keys(instance: Instance, policy: Policy) -> list[OrderKey]:
-    """The policy's key of every waiting stage, by position."""
+    """The policy's key of every waiting stage, by position; those that go first stand before all others."""
     workflows = instance.snapshot.workflows
     return [
-        policy.order_key(workflows[found.workflow], stage)
-        for found, stage in zip(instance.stages, instance.snapshot.waiting, strict=True)
+        (float(position not in instance.first), *policy.order_key(workflows[found.workflow], stage))
+        for position, (found, stage) in enumerate(zip(instance.stages, instance.snapshot.waiting, strict=True))
     ]
 
 

@@ -129,7 +129,7 @@ def _with_load(state: FleetState, track: AcceleratorTrack, option: GridOption, s
     free = _memory_from(state, track, first, track.capacity - need)
     if free >= FOREVER:
         return None
-    load_start = state.links[track.node].earliest_fit(free, load, 0)
+    load_start = state.links[track.node].earliest_fit(free, state.instance.link[option.model, track.position], 0)
     ready = load_start + load
     evicted = _evictions(state, track, load_start, track.capacity - need)
     begin = track.running.earliest_fit(max(start, ready), option.duration, track.slots - 1)

@@ -102,12 +102,12 @@ class FleetState:
         resident.last_use = max(resident.last_use, end)
 
     def load(self, track: AcceleratorTrack, model: int, start: int, ready: int) -> ResidentTrack:
-        """Begin a new residency whose weights come over the node's link from ``start`` to ``ready``."""
+        """Begin a new residency that is ready at ``ready``; its weights come over the node's link from ``start`` on."""
         memory = self.instance.memory_of(model, track.position)
         pool = self.instance.pool_of(model, track.position)
         resident = ResidentTrack(model, start, ready, memory, pool, None)
         self.use(track)
-        self.links[track.node].add(start, ready, 1)
+        self.links[track.node].add(start, start + self.instance.link[model, track.position], 1)
         track.memory.add(start, FOREVER, memory)
         track.residents.append(resident)
         return resident

@@ -1,12 +1,15 @@
 """Which models are to be resident where: a small exact model of what replicas serve in the long run.
 
-    maximise   A * min over wanted models m of share_m  +  sum of share_m  -  changes  -  neighbours
+    maximise   A * min over wanted models m of share_m  +  sum of share_m  -  changes  -  neighbours  -  churn
     share_m  = tokens a second that m's replicas serve / tokens a second that are wanted of m, HEADROOM at most
     served   = sum over accelerators a of time_ma * rate_ma,   sum over m of time_ma <= 1,   time_ma <= resident_ma
 
 ``rate_ma`` is what a replica serves with its batch as full as its KV memory lets it be, its accelerator to itself.
 Models that share an accelerator take turns there, so that together they have the time of one. The least share comes
 first since workflows need several models: what is served of one is worth nothing without the others.
+
+Loads and evictions are changes of what is there; churn is what the layout changes of the plan in force: loads of its
+that have not begun and are left out.
 """
 
 from __future__ import annotations
@@ -28,6 +31,14 @@ LEAST_SHARE, EVICTION, LOAD, NEIGHBOUR = 20, 1500, 600, 8000
 by 40 %: taking turns about doubles the time of a stage, and who has half of that as slack is late. Found in simulation.
 """
 
+CHURN = 300
+"""What leaving out a load of the plan in force costs, times the scenario's weight of churn: half of what it is to begin
+one that nobody has planned.
+"""
+
+COMMITTED = 1_000_000
+"""What going back on a commitment costs: more than anything else can gain, and still a solution where it has to be."""
+
 _WHOLE = 1000
 _LARGEST_RATE = 10**7
 
@@ -47,12 +58,17 @@ class SolverLimits:
 
 @dataclass(frozen=True, slots=True)
 class LayoutResult:
-    """``layout`` is None where nothing was found in time; ``missed`` and ``bound`` are costs, never below 0."""
+    """``layout`` is None where nothing was found in time. ``terms`` add up to its cost; ``bound`` never exceeds it."""
 
     layout: Layout | None
     optimal: bool
-    missed: float
+    terms: Mapping[str, float]
     bound: float
+
+    @property
+    def cost(self) -> float:
+        """By how much the layout falls short of one that serves everything and changes nothing."""
+        return sum(self.terms.values())
 
 
 class ResidencyModel:
@@ -71,8 +87,16 @@ class ResidencyModel:
         self._time = {pair: self._model.new_int_var(0, _WHOLE, "") for pair in self._resident}
         self._bound_accelerators()
         self._bound_budget()
-        self._ideal = LEAST_SHARE * HEADROOM + HEADROOM * len(self._wanted)
-        self._model.maximize(self._worth_of_shares() - self._cost_of_changes() - self._cost_of_neighbours())
+        ideal = LEAST_SHARE * HEADROOM + HEADROOM * len(self._wanted)
+        self._terms = {
+            "demand_missed": ideal - self._worth_of_shares(),
+            "loads": LOAD * cp_model.LinearExpr.sum([self._resident[pair] for pair in self._pairs(ready=False)]),
+            "evictions": EVICTION * cp_model.LinearExpr.sum([1 - self._resident[p] for p in self._pairs(ready=True)]),
+            "neighbours": self._cost_of_neighbours(),
+            "churn": self._cost_of_churn(),
+        }
+        self._model.minimize(cp_model.LinearExpr.sum(list(self._terms.values())))
+        self._hint()
 
     def solve(self, limits: SolverLimits) -> LayoutResult:
         """The best layout found within the limits."""
@@ -85,15 +109,25 @@ class ResidencyModel:
             solver.parameters.max_time_in_seconds = max(0.01, limits.limit_s)
         status = solver.solve(self._model)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            return LayoutResult(None, optimal=False, missed=float(self._ideal), bound=0.0)
+            return LayoutResult(None, optimal=False, terms={}, bound=0.0)
         layout = {
             accelerator.name: frozenset(
                 name for name in self._snapshot.models if solver.value(self._resident[name, accelerator.name])
             )
             for accelerator in self._snapshot.accelerators
         }
-        missed, bound = self._ideal - solver.objective_value, self._ideal - solver.best_objective_bound
-        return LayoutResult(layout, status == cp_model.OPTIMAL, missed, max(0.0, min(missed, bound)))
+        terms = {name: float(solver.value(term)) for name, term in self._terms.items()}
+        bound = max(0.0, min(sum(terms.values()), solver.best_objective_bound))
+        return LayoutResult(layout, status == cp_model.OPTIMAL, terms, bound)
+
+    def _hint(self) -> None:
+        """What is there, with the plan in force carried out."""
+        layout = {name: set(models) for name, models in present(self._snapshot).items()}
+        for load in self._snapshot.in_force.loads:
+            if load.accelerator in layout:
+                layout[load.accelerator] = (layout[load.accelerator] - load.evicts) | {load.model}
+        for (name, accelerator), resident in self._resident.items():
+            self._model.add_hint(resident, name in layout[accelerator])
 
     def _bound_accelerators(self) -> None:
         """Memory, time, and which replicas can or must be there."""
@@ -150,10 +184,18 @@ class ResidencyModel:
         batch = max(1, min(model.max_batch, accelerator.slots, room // max(1, demand.kv_bytes)))
         return min(_LARGEST_RATE, round(10 * batch * speed.decode_tokens_per_s / slowdown(speed, batch)))
 
-    def _cost_of_changes(self) -> cp_model.LinearExpr:
-        loads = [LOAD * self._resident[pair] for pair in self._pairs(ready=False)]
-        evictions = [EVICTION * (1 - self._resident[pair]) for pair in self._pairs(ready=True)]
-        return cp_model.LinearExpr.sum([*loads, *evictions])
+    def _cost_of_churn(self) -> cp_model.LinearExpr:
+        """Loads of the plan in force that are left out, and those whom they were to replace and who stay."""
+        costs = []
+        for load in self._snapshot.in_force.loads:
+            resident = self._resident.get((load.model, load.accelerator))
+            if resident is None or (load.model, load.accelerator) not in self._snapshot.load_s:
+                continue
+            cost = COMMITTED if load.committed else round(CHURN * self._snapshot.weights.churn)
+            costs.append(cost * (1 - resident))
+            leaving = [self._resident.get((name, load.accelerator)) for name in sorted(load.evicts)]
+            costs += [cost * stays for stays in leaving if stays is not None and load.committed]
+        return cp_model.LinearExpr.sum(costs)
 
     def _pairs(self, *, ready: bool) -> Iterator[tuple[str, str]]:
         """The replicas that serve now, or all that are not there."""
@@ -173,6 +215,18 @@ class ResidencyModel:
             self._model.add(beyond >= residents - 1)
             costs.append(NEIGHBOUR * beyond)
         return cp_model.LinearExpr.sum(costs)
+
+
+def present(snapshot: Snapshot) -> Layout:
+    """The replicas that serve or are about to."""
+    return {
+        accelerator.name: frozenset(
+            replica.model
+            for replica in accelerator.replicas
+            if replica.phase in (ReplicaPhase.READY, ReplicaPhase.LOADING)
+        )
+        for accelerator in snapshot.accelerators
+    }
 
 
 def _phases(accelerator: AcceleratorState) -> dict[str, ReplicaPhase]:

@@ -84,7 +84,7 @@ async def gated_service(
     models, classes = frozenset(fleet().models), frozenset(core_config().slo_classes)
     submissions = Submissions(loop, store, limits=WorkflowLimits(), models=models, slo_classes=classes, queue=queue)
     server = grpc.aio.server()
-    servicer = SchedulerServicer(loop, store, views, submissions, lambda: ({}, {}))
+    servicer = SchedulerServicer(loop, store, views, submissions, lambda: ({}, {}, 0))
     scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server(servicer, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from maestro.plan import Plan, Residency
-from maestro.snapshot import StageKey
+from maestro.snapshot import LoadInForce, PlanInForce, StageKey, StartInForce
+from maestro_solver.planner.in_force import loads_in_order
 
 _SAME_INSTANT_S = 1e-6
 _start_at_s = attrgetter("start_at_s")
@@ -43,6 +44,10 @@ class PlannedLoad:
     turn: bool = False
 
 
+MayStart = Callable[[PlannedStage, int], bool]
+"""Whether nothing but its turn keeps a stage from starting, behind so many others on its accelerator."""
+
+
 @dataclass(slots=True)
 class Agenda:
     """What is still to be done. Stages leave it when they start or end, loads when they are done or have failed."""
@@ -52,10 +57,10 @@ class Agenda:
     place: dict[StageKey, PlannedStage] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Plan) -> Agenda:
-        """The agenda that carries out a plan from its beginning."""
+    def of(cls, plan: Plan, first: Collection[StageKey] = ()) -> Agenda:
+        """The agenda that carries out a plan from its beginning; of what starts at once, ``first`` goes first."""
         agenda = cls()
-        for assignment in sorted(plan.assignments, key=attrgetter("start_s")):
+        for assignment in sorted(plan.assignments, key=lambda found: (found.start_s, found.stage not in first)):
             agenda.add(
                 PlannedStage(
                     assignment.stage,
@@ -70,9 +75,36 @@ class Agenda:
         for residency in plan.residencies:
             by_accelerator.setdefault(residency.accelerator, []).append(residency)
         for residencies in by_accelerator.values():
-            for load in planned_loads(residencies, plan.taken_at_s):
-                agenda.add_load(load)
+            for load, evicts in loads_in_order(residencies):
+                agenda.add_load(_planned_load(load, evicts, plan.taken_at_s))
         return agenda
+
+    def in_force(self, now: float, commit_s: float, may_start: MayStart, *, places_stages: bool) -> PlanInForce:
+        """What is still to be done, as the planner sees it.
+
+        Committed are stages that are due within ``commit_s`` and ``may_start`` in their places, and loads that are due
+        within it or that give a model its turn. With ``places_stages`` loads are for the sake of stages: those that
+        none is left for are forgotten, and none is committed.
+        """
+        starts = [
+            StartInForce(p.key, p.accelerator, p.model, due_s, committed=due_s <= commit_s and may_start(p, ahead))
+            for queue in self.stages.values()
+            for ahead, p in enumerate(queue)
+            for due_s in (p.start_at_s - now,)
+        ]
+        loads = [
+            LoadInForce(load.accelerator, load.model, due_s, load.evicts, due_s <= commit_s or load.turn)
+            for waiting in self.loads.values()
+            for load in waiting
+            for due_s in (load.load_at_s - now,)
+            if load.generation is None
+        ]
+        if places_stages:
+            loads = [replace(found, committed=False) for found in loads if self.pending(found.accelerator, found.model)]
+        return PlanInForce(
+            tuple(sorted(starts, key=lambda start: (start.due_in_s, start.stage))),
+            tuple(sorted(loads, key=lambda load: (load.due_in_s, load.accelerator))),
+        )
 
     def add(self, planned: PlannedStage) -> None:
         """Puts a stage into its accelerator's order, behind those whose planned start is no later."""
@@ -124,25 +156,12 @@ class Agenda:
         return None
 
 
-def planned_loads(residencies: list[Residency], taken_at_s: float) -> list[PlannedLoad]:
-    """The loads of one accelerator in order; each evicts what ended between the load before it and itself."""
-    loads = sorted((r for r in residencies if not r.initial), key=lambda r: r.load_start_s)
-    planned, claimed = [], set[int]()
-    for load in loads:
-        evicted = set()
-        for index, other in enumerate(residencies):
-            ends = other.end_s is not None and other.end_s <= load.load_start_s + _SAME_INSTANT_S
-            if ends and index not in claimed and other is not load:
-                claimed.add(index)
-                evicted.add(other.model)
-        planned.append(
-            PlannedLoad(
-                load.accelerator,
-                load.model,
-                taken_at_s + load.load_start_s,
-                taken_at_s + load.ready_s,
-                frozenset(evicted),
-                load.kv_pool_bytes,
-            )
-        )
-    return planned
+def _planned_load(load: Residency, evicts: frozenset[str], taken_at_s: float) -> PlannedLoad:
+    return PlannedLoad(
+        load.accelerator,
+        load.model,
+        taken_at_s + load.load_start_s,
+        taken_at_s + load.ready_s,
+        evicts,
+        load.kv_pool_bytes,
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from maestro.plan import Plan
 from maestro.reasons import Reason
+from maestro.snapshot import StageKey
 from maestro_services.scheduler.core.agenda import Agenda
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.events import PlanningFailed
@@ -71,7 +73,8 @@ class Planning:
             self._state.rejections += 1
             self._state.planner_down = self._state.rejections >= REJECTIONS_TO_BE_DOWN
             return
-        self._put_in_force(replace(rebased, provenance=provenance), now)
+        first = {stage.key for stage in fresh.waiting if stage.first}
+        self._put_in_force(replace(rebased, provenance=provenance), first, now)
         outcome.effects.append(ReportPlan(provenance))
         if any(deferral.reason is Reason.WAITING_FOR_PLAN for deferral in rebased.deferred):
             self._state.plan_wanted = True  # its place has gone meanwhile
@@ -102,11 +105,11 @@ class Planning:
                     attempt.expected_end_s = max(attempt.expected_end_s, now + median_s)
                     self._state.plan_wanted = True
 
-    def _put_in_force(self, plan: Plan, now: float) -> None:
+    def _put_in_force(self, plan: Plan, first: Collection[StageKey], now: float) -> None:
         state = self._state
         before = set(state.agenda.place)
         state.planner_down, state.rejections = False, 0
-        agenda = Agenda.of(plan)
+        agenda = Agenda.of(plan, first)
         agenda.keep_turns(state.agenda)
         state.agenda = agenda
         state.plan = plan

@@ -49,6 +49,7 @@ class Starter:
         stage.model, stage.accelerator = option.model, accelerator.spec.name
         accelerator.begin(stage.key, attempt)
         replica.last_used_s = now
+        self._state.fairness.count_start(workflow, option.duration_s, now)
         self._state.attempts[attempt.id] = stage.key
         self._lifecycle.record_start(stage, now, outcome)
         outcome.effects.append(

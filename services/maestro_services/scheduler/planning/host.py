@@ -78,7 +78,7 @@ class PlannerHost:
     """Keeps one solver process alive and asks it one question at a time."""
 
     def __init__(self, config: PlannerConfig, post: Callable[[Event], None]) -> None:
-        """``post`` takes the answers as events."""
+        """``post`` takes the answers as events. ``replaced`` counts the processes that were stuck or had crashed."""
         self._config = config
         self._post = post
         self._process: _Process | None = None
@@ -124,6 +124,7 @@ class PlannerHost:
                 self._ready.set()
                 return
             log.error("the solver process did not start; trying again")
+            self.replaced += 1
             self._process.kill()
             await asyncio.sleep(1.0)
 

@@ -1,0 +1,119 @@
+"""Replay ten simulated minutes, plan every snapshot twice with no event in between, and print how much changes.
+
+    python benchmarks/planner/churn.py --decides residency
+    python benchmarks/planner/churn.py --decides stages --rate 0.3
+
+Every plan that the simulated scheduler asks for is put in force, half a second passes in which only what it orders
+happens, and another one is made. Counted are the decisions of the first that are still to be carried out by then:
+places of stages, and where plans decide residency alone, which models stay where. ``--churn 0`` shows what the plan in
+force does for it by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from later import moments_later, still_to_do
+
+from maestro.plan import Plan
+from maestro.scenario import Scenario, load
+from maestro.snapshot import Snapshot
+from maestro_services.scheduler.settings import settings_of
+from maestro_services.simulation.engine_model import EngineModel
+from maestro_services.simulation.planner import ChargedPlanner
+from maestro_services.simulation.policies import policy_named
+from maestro_services.simulation.workload.arrivals import Process, arrivals
+from maestro_services.simulation.workload.families import family
+from maestro_services.simulation.workload.models_map import spread
+from maestro_services.simulation.workload.source import WorkloadModel, workflows
+from maestro_services.simulation.world import Simulation, Window
+
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "one_node_4x80gb.yaml"
+AFTER_S = 0.5
+"""Seconds between a plan and the next."""
+
+POLICIES = {"residency": "planner", "stages": "planner-places-stages"}
+
+
+@dataclass(frozen=True)
+class TwicePlanner(ChargedPlanner):
+    """Makes every plan once more, a moment later, and keeps of each pair (decisions, those that changed)."""
+
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+
+    def plan(self, snapshot: Snapshot) -> tuple[Plan, float]:
+        """The first plan, as the simulation would have it without this."""
+        made, seconds = super().plan(snapshot)
+        again, _ = super().plan(moments_later(snapshot, made, AFTER_S))
+        before, after = still_to_do(snapshot, made, AFTER_S), still_to_do(snapshot, again, 0.0)
+        self.pairs.append((len(before), len(before - after)))
+        return made, seconds
+
+
+def main() -> int:
+    """Run what the arguments say; 0 if at most 5 % of all decisions change."""
+    arguments = _arguments()
+    pairs = replay(arguments.decides, arguments.seed, arguments.rate, arguments.duration, arguments.churn)
+    figures = figures_of(pairs)
+    sys.stdout.write(json.dumps({"decides": arguments.decides, **figures}, indent=2) + "\n")
+    return 0 if figures["changed_share"] <= 0.05 else 1
+
+
+def replay(decides: str, seed: int, rate_per_s: float, duration_s: float, churn: float | None) -> list[tuple[int, int]]:
+    """Of each plan of a run the decisions still to be carried out, and how many of them the next plan changes."""
+    scenario, policy = load(SCENARIO), policy_named(POLICIES[decides])
+    settings = settings_of(scenario)
+    weights = settings.core.weights
+    config = replace(
+        settings.core,
+        starts=policy.start_order(settings.core.starts),
+        min_plan_interval_s=5.0,
+        weights=weights if churn is None else replace(weights, churn=churn),
+    )
+    planner = TwicePlanner(settings.planner)
+    simulation = Simulation(config, partial(policy.predictor, settings.predictor), planner, EngineModel(), seed)
+    instants = arrivals(Process.POISSON, rate_per_s, Random(f"arrivals/{seed}"))
+    simulation.run(workflows(_workload(scenario, config.reference_kind), instants, seed), Window(duration_s))
+    return planner.pairs
+
+
+def figures_of(pairs: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """Counts, the share of all decisions that changed, and the shares of single plans."""
+    shares = [changed / decisions for decisions, changed in pairs if decisions]
+    decisions, changed = (sum(column) for column in zip(*pairs, strict=True)) if pairs else (0, 0)
+    return {
+        "plans": len(pairs),
+        "decisions": decisions,
+        "changed": changed,
+        "changed_share": changed / decisions if decisions else 0.0,
+        "median_share": statistics.median(shares) if shares else 0.0,
+        "largest_share": max(shares, default=0.0),
+        "plans_without_change": sum(not share for share in shares),
+    }
+
+
+def _workload(scenario: Scenario, reference_kind: str) -> WorkloadModel:
+    shapes, models = family("agents"), scenario.model_specs
+    return WorkloadModel(shapes, spread(shapes, models), models, reference_kind, EngineModel(), tells_truth=False)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--decides", choices=sorted(POLICIES), default="residency")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=0.706, help="workflows a second")
+    parser.add_argument("--duration", type=float, default=600.0, help="seconds in which workflows arrive")
+    parser.add_argument("--churn", type=float, help="weight of churn, in place of the scenario's")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
