@@ -64,7 +64,7 @@ class Carrying:
             return
         if not self.state.may_use(track):
             return
-        leaving = [found for found in track.residents if self._leaves_for(found, load)]
+        leaving = [found for found in track.residents if self._leaves_for(found, load, accelerator)]
         earliest = max([0, *(found.last_use for found in leaving), *_earlier_lives(track, model)])
         start = self._first_fit(track, model, leaving, earliest)
         if start < FOREVER:
@@ -72,10 +72,11 @@ class Carrying:
                 self.state.evict(track, found, start)
             self.state.load(track, model, start, start + self.instance.load[model, accelerator])
 
-    def _leaves_for(self, resident: ResidentTrack, load: LoadInForce) -> bool:
-        """Whether the residency is to end for the load."""
+    def _leaves_for(self, resident: ResidentTrack, load: LoadInForce, accelerator: int) -> bool:
+        """Whether the residency is to end for the load; one that has been pinned since does not."""
         stays = resident.end >= FOREVER and resident.usable
-        return stays and self.instance.models[resident.model].name in load.evicts
+        pinned = (resident.model, accelerator) in self.instance.pinned
+        return stays and not pinned and self.instance.models[resident.model].name in load.evicts
 
     def _first_fit(self, track: AcceleratorTrack, model: int, leaving: Sequence[ResidentTrack], earliest: int) -> int:
         """The first tick with the link free and, once ``leaving`` have left, the memory free for good."""

@@ -37,7 +37,9 @@ one that nobody has planned.
 """
 
 COMMITTED = 1_000_000
-"""What going back on a commitment costs: more than anything else can gain, and still a solution where it has to be."""
+"""What going back on a commitment costs, a pinned model's place among them: more than anything else can gain, and still
+a solution where it has to be.
+"""
 
 _WHOLE = 1000
 _LARGEST_RATE = 10**7
@@ -94,6 +96,7 @@ class ResidencyModel:
             "evictions": EVICTION * cp_model.LinearExpr.sum([1 - self._resident[p] for p in self._pairs(ready=True)]),
             "neighbours": self._cost_of_neighbours(),
             "churn": self._cost_of_churn(),
+            "pinned_missed": self._cost_of_missed_pins(),
         }
         self._model.minimize(cp_model.LinearExpr.sum(list(self._terms.values())))
         self._hint()
@@ -196,6 +199,15 @@ class ResidencyModel:
             leaving = [self._resident.get((name, load.accelerator)) for name in sorted(load.evicts)]
             costs += [cost * stays for stays in leaving if stays is not None and load.committed]
         return cp_model.LinearExpr.sum(costs)
+
+    def _cost_of_missed_pins(self) -> cp_model.LinearExpr:
+        """Pinned models that could be loaded where they belong, and are not."""
+        missing = [
+            1 - self._resident[name, accelerator]
+            for name, accelerator in self._pairs(ready=False)
+            if accelerator in self._snapshot.models[name].pinned_on and (name, accelerator) in self._snapshot.load_s
+        ]
+        return COMMITTED * cp_model.LinearExpr.sum(missing)
 
     def _pairs(self, *, ready: bool) -> Iterator[tuple[str, str]]:
         """The replicas that serve now, or all that are not there."""
