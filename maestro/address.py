@@ -20,7 +20,7 @@ def check_address(field: str, address: str) -> str:
 
     Raises InvalidInputError with ``field`` for anything else: gRPC would quietly take the port modulo 65536.
     """
-    if not _ADDRESS.match(address):
+    if not _ADDRESS.fullmatch(address):
         remedy = "write it as 127.0.0.1:50050, name.example:50050 or [::1]:50050"
         raise InvalidInputError(field, "is not host:port", value=address, remedy=remedy)
     if not 1 <= int(address.rpartition(":")[2]) <= LARGEST_PORT:

@@ -17,8 +17,7 @@ class WorkflowNotSucceededError(MaestroError):
         """Say what became of the workflow."""
         self.result = result
         status = result.status
-        causes = ", ".join(f"{stage.id} ({stage.reason}: {stage.detail})" for stage in result.failures)
-        causes = causes or ": ".join(part for part in (status.reason, status.detail) if part)
+        causes = ", ".join(f"{stage.id} ({_why(stage)})" for stage in result.failures) or _why(status)
         super().__init__(f"workflow {status.id} {status.state}{f': {causes}' if causes else ''}")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -57,3 +56,8 @@ class WorkflowResult:
         if not self.succeeded:
             raise WorkflowNotSucceededError(self)
         return self
+
+
+def _why(ended: StageStatus | WorkflowStatus) -> str:
+    """Return reason and detail, as far as there are any."""
+    return ": ".join(part for part in (ended.reason, ended.detail) if part)

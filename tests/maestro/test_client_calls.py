@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import pickle
 import subprocess
 import sys
 
@@ -111,44 +110,6 @@ async def test_that_a_watch_of_nothing_is_not_tried_again(caller, service):
     service.refusal = NotFoundError("there is no workflow w9")
     with pytest.raises(NotFoundError, match="there is no workflow w9"):
         await caller.call("watch", "w9")
-
-
-async def test_that_a_result_has_outputs_and_failures(caller, service):
-    service.events = EVENTS[:1] + EVENTS[-1:]
-    service.statuses["w1"] = status(state=WorkflowState.FAILED)
-    result = await caller.call("result", "w1", check=False)
-    assert not result.succeeded
-    assert result.outputs == {"draft": "a draft"}
-    assert [stage.id for stage in result.failures] == ["review"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"state": WorkflowState.FAILED}, r"workflow w1 failed: review \(None: no engine\)"),
-        (
-            {"state": WorkflowState.CANCELLED, "stages": (), "reason": Reason.CANCELLED_BY_CLIENT},
-            "workflow w1 cancelled: cancelled_by_client",
-        ),
-    ],
-)
-async def test_that_a_result_of_what_did_not_succeed_raises_and_carries_it(caller, service, changes, message):
-    service.events = EVENTS[:1] + EVENTS[-1:]
-    service.statuses["w1"] = status(**changes)
-    with pytest.raises(maestro.WorkflowNotSucceededError, match=message) as caught:
-        await caller.call("result", "w1")
-    assert caught.value.result.status == status(**changes)
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-
-
-async def test_that_a_workflow_file_can_be_submitted_and_its_faults_have_lines(caller, service, tmp_path):
-    file = tmp_path / "notes.yaml"
-    file.write_text("app: notes\nstages:\n  - {id: a, role: writer, models: m, prompt: Hello., max_tokens: 10}\n")
-    await caller.call("submit", str(file))
-    assert service.submitted == [workflow(llm("a"))]
-    file.write_text(file.read_text().replace("}", ", after: b}"))
-    with pytest.raises(InvalidInputError, match=r"notes.yaml:3: stages\[0\].after"):
-        await caller.call("submit", file)
 
 
 async def test_that_a_result_that_takes_too_long_is_said_so(caller, service):
