@@ -186,7 +186,7 @@ def test_a_load_that_failed_is_tried_again_though_nothing_else_happens() -> None
     failed = on.ReplicaReport(load.accelerator, load.model, load.generation, ReplicaPhase.FAILED, 0, 0.0, "broke")
     driver.report("left-node", failed)
     driver.plan()
-    assert driver.stage("only").reason is Reason.NO_ACCELERATOR_FITS
+    assert driver.stage("only").reason is Reason.WAITING_FOR_LOAD
     for _ in range(10):
         driver.post(on.NodeSeen("left-node"))
         driver.pass_time(1.0)
