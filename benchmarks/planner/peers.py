@@ -33,7 +33,7 @@ from maestro_solver.core_instance.planning import plan_instance
 from maestro_solver.core_instance.portfolio import run_rule
 from maestro_solver.core_instance.problem import CorePlan, CoreProblem, cost
 from maestro_solver.core_instance.result import InstanceConfig, PlanStatus
-from maestro_solver.core_instance.warm import warm
+from maestro_solver.warm import warm
 
 MAESTRO = "maestro"
 FIXED, WHOLE = "fixed residency", "whole"

@@ -12,8 +12,8 @@ def critical_path_bound(instance: Instance) -> float:
     ended and a replica of its model can be ready; queueing, batches, memory and the budget are left out.
     """
     bound = instance.weights.gpu * sum(accelerator.forced for accelerator in instance.accelerators)
-    for workflow, completion in zip(instance.workflows, _earliest_completions(instance), strict=True):
-        bound += _workflow_cost(instance, workflow, completion)
+    for workflow, completion in zip(instance.workflows, earliest_completions(instance), strict=True):
+        bound += workflow_cost(instance, workflow, completion)
     return bound
 
 
@@ -23,8 +23,8 @@ def overrun_bound(instance: Instance, tick: int) -> float:
     Then some workflow with waiting stages ends later than ``tick``; it is taken to be the one that costs least.
     """
     extras = [
-        _workflow_cost(instance, workflow, max(completion, tick)) - _workflow_cost(instance, workflow, completion)
-        for workflow, completion in zip(instance.workflows, _earliest_completions(instance), strict=True)
+        workflow_cost(instance, workflow, max(completion, tick)) - workflow_cost(instance, workflow, completion)
+        for workflow, completion in zip(instance.workflows, earliest_completions(instance), strict=True)
     ]
     return critical_path_bound(instance) + min(extras, default=0.0)
 
@@ -47,7 +47,7 @@ def earliest_ends(instance: Instance) -> dict[int, int]:
     return ends
 
 
-def _workflow_cost(instance: Instance, workflow: GridWorkflow, completion: int) -> float:
+def workflow_cost(instance: Instance, workflow: GridWorkflow, completion: int) -> float:
     """What a workflow costs that ends at a tick."""
     weights = instance.weights
     over_s = instance.grid.seconds(max(0, completion - workflow.deadline))
@@ -84,7 +84,8 @@ def _first_ready(instance: Instance) -> dict[tuple[int, int], int]:
     return ready
 
 
-def _earliest_completions(instance: Instance) -> list[int]:
+def earliest_completions(instance: Instance) -> list[int]:
+    """The first tick by which each workflow can have ended, alone on an otherwise empty fleet."""
     completions = [workflow.running_end for workflow in instance.workflows]
     ends = earliest_ends(instance)
     for position, stage in enumerate(instance.stages):

@@ -27,7 +27,7 @@ def plan_core_instance(values: object, policy: str, config: InstanceConfig, out:
     """
     from maestro_solver.core_instance.answering import answer
     from maestro_solver.core_instance.document import read_instance
-    from maestro_solver.core_instance.warm import warm
+    from maestro_solver.warm import warm
 
     document = read_instance(values)
     warm()

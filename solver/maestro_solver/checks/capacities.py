@@ -100,12 +100,8 @@ def _residency_demand(case: Case, residency: Residency) -> Demand:
 
 def _stage_demands(case: Case, accelerator: str, model: str | None, *, kv: bool) -> list[Demand]:
     """What running and planned stages on an accelerator (of one model, or of all) hold: KV bytes, or one place each."""
-    found: list[Assignment | RunningStage] = [*case.plan.assignments, *case.snapshot.running]
-    return [
-        _stage_demand(stage, kv=kv)
-        for stage in found
-        if stage.accelerator == accelerator and model in {None, stage.model}
-    ]
+    found = case.on_accelerator.get(accelerator, ())
+    return [_stage_demand(stage, kv=kv) for stage in found if model in {None, stage.model}]
 
 
 def _stage_demand(stage: Assignment | RunningStage, *, kv: bool) -> Demand:

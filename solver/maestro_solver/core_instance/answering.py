@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from maestro.errors import MaestroError
-from maestro_solver.core_instance.bounds.energy import QUICK, THOROUGH
 from maestro_solver.core_instance.bounds.lower_bound import critical_path_bound, lower_bound
 from maestro_solver.core_instance.check import Violation, violations
 from maestro_solver.core_instance.document import InstanceDocument, plan_document
@@ -21,6 +20,7 @@ from maestro_solver.core_instance.planning import plan_instance
 from maestro_solver.core_instance.portfolio import Portfolio, run_portfolio, run_rule
 from maestro_solver.core_instance.problem import CoreProblem, cost
 from maestro_solver.core_instance.result import InstanceConfig, InstanceResult, PlanStatus
+from maestro_solver.shop.energy import QUICK, THOROUGH
 
 PLANNER: Final = "planner"
 PORTFOLIO: Final = "portfolio"

@@ -12,18 +12,19 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Final
 
-from maestro_solver.core_instance.bounds.energy import QUICK, THOROUGH
 from maestro_solver.core_instance.bounds.lower_bound import critical_path_bound, lower_bound
 from maestro_solver.core_instance.exact.instance import Instance
 from maestro_solver.core_instance.exact.model import SolverLimits
 from maestro_solver.core_instance.exact.proof import MOST_STAGES, PROVEN, prove
 from maestro_solver.core_instance.exact.stopping import Stopper
 from maestro_solver.core_instance.incumbent import Incumbent
-from maestro_solver.core_instance.key_search import Budget, KeySearch
 from maestro_solver.core_instance.neighbourhood.search import NeighbourhoodSearch
 from maestro_solver.core_instance.portfolio import Portfolio, run_portfolio
 from maestro_solver.core_instance.problem import CoreProblem, cost
 from maestro_solver.core_instance.result import InstanceConfig, InstanceResult, PlanStatus
+from maestro_solver.core_instance.shop import plan_of
+from maestro_solver.shop.energy import QUICK, THOROUGH
+from maestro_solver.shop.search import Budget, KeySearch
 
 KEY_SEARCH: Final = "key_search"
 EXACT: Final = "exact"
@@ -123,10 +124,7 @@ class _Run:
     def _plan_by_steps(self, decodes: int) -> None:
         """The same, one part after another, each limited by work done."""
         self._raise_bound(lower_bound(self._problem, limit_s=float("inf")))
-        search = KeySearch(self._problem, self._portfolio.best, self._config.seed, self._config.workers)
-        found = search.run(Budget(self._clock, self._stop_at_s, decodes))
-        self._moves = found.moves
-        self._incumbent.offer(found.plan, found.objective, KEY_SEARCH)
+        self._anneal(Budget(self._clock, self._stop_at_s, decodes))
         neighbourhoods = NeighbourhoodSearch(self._instance, self._config.seed, self._clock, deterministic=True)
         for _ in range(self._config.neighbourhoods):
             better = neighbourhoods.step(self._incumbent.plan, self._stop_at_s)
@@ -162,10 +160,13 @@ class _Run:
         decodes_s = _DECODES_AHEAD * self._decode_s * self._config.workers
         if self._clock() + decodes_s >= stop_at_s or self._is_proven():
             return
-        search = KeySearch(self._problem, self._portfolio.best, self._config.seed, self._config.workers)
-        found = search.run(Budget(self._clock, stop_at_s))
+        self._anneal(Budget(self._clock, stop_at_s))
+
+    def _anneal(self, budget: Budget) -> None:
+        shop, best = self._portfolio.shop, self._portfolio.best
+        found = KeySearch(shop, best.order, best.patience, self._config.seed, self._config.workers).run(budget)
         self._moves = found.moves
-        self._incumbent.offer(found.plan, found.objective, KEY_SEARCH)
+        self._incumbent.offer(plan_of(shop, found.line), found.cost, KEY_SEARCH)
 
     def _search_neighbourhoods(self, worker: int, stop_at_s: float) -> None:
         seed = self._config.seed * self._config.workers + worker

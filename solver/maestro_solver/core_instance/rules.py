@@ -12,8 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from maestro_solver.core_instance.compiled import compiled
-from maestro_solver.core_instance.problem import CoreProblem, Integers, Reals
+from maestro_solver.core_instance.problem import CoreProblem, Reals
 
 Rule = Callable[[CoreProblem], Reals]
 
@@ -83,20 +82,6 @@ def put_last(key: Reals, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> 
     """The keys with those of the chosen stages moved behind all others, in the same order among themselves."""
     span = np.ptp(key) + 1.0 if key.size else 0.0
     return key + span * chosen
-
-
-def order_by_key(problem: CoreProblem, key: Reals) -> Integers:
-    """Stages by key, each after its predecessors: always the smallest key among those whose predecessors are out."""
-    effective = key.copy()
-    _raise_to_predecessors(effective, problem.predecessor_offsets, problem.predecessors)
-    return np.argsort(effective, kind="stable")
-
-
-@compiled
-def _raise_to_predecessors(key: Reals, offsets: Integers, predecessors: Integers) -> None:
-    for stage in range(key.size):
-        for i in range(offsets[stage], offsets[stage + 1]):
-            key[stage] = max(key[stage], key[predecessors[i]])
 
 
 def _stage_weight(problem: CoreProblem) -> Reals:

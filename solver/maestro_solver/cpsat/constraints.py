@@ -31,6 +31,7 @@ class Constraints:
         """Add every family."""
         self._plan_each_stage_once()
         self._defer_successors_of_deferred_stages()
+        self._keep_fixed_starts()
         self._respect_releases()
         self._respect_precedence()
         self._stay_inside_one_ready_residency()
@@ -59,6 +60,11 @@ class Constraints:
         for position, stage in self._variables.stages.items():
             for before in self._planned_predecessors(position):
                 self._model.add_implication(before.deferred, stage.deferred)
+
+    def _keep_fixed_starts(self) -> None:
+        """Stages that are not decided about start where they did."""
+        for position, start in self._data.fixed.items():
+            self._model.add(self._variables.stages[position].start == start)
 
     def _respect_releases(self) -> None:
         """A stage starts in a cluster only once its running and ended predecessors' outputs are there."""

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
 from typing import Final
 
-from maestro.errors import InvalidInputError, MaestroError
-from maestro.plan import Plan, PlanSource, SolveStatus
+from maestro.errors import MaestroError
+from maestro.plan import Plan, SolveStatus
 from maestro.snapshot import Snapshot
-from maestro_solver.bounds import critical_path_bound
 from maestro_solver.discretize import discretize
 from maestro_solver.grid import Grid
-from maestro_solver.heuristics.list_scheduler import list_schedule, order_keys
-from maestro_solver.heuristics.policies import POLICIES
 from maestro_solver.instance import Instance
-from maestro_solver.planner.candidate import Candidate, as_plan, judge, plain_provenance, violations
+from maestro_solver.planner.candidate import Candidate, as_plan, plain_provenance, violations
 from maestro_solver.planner.config import PlannerConfig
 from maestro_solver.planner.planning import Clock, plan
-from maestro_solver.planner.portfolio import MANNERS, run_portfolio
+from maestro_solver.planner.portfolio import Portfolio
+from maestro_solver.search.bounds import Bound
+from maestro_solver.search.layout import lay_out
 
 PLANNER: Final = "planner"
 PORTFOLIO: Final = "portfolio"
@@ -36,31 +34,22 @@ def plan_by(policy: str, snapshot: Snapshot, config: PlannerConfig, clock: Clock
     """
     if policy == PLANNER:
         return plan(snapshot, config, clock)
-    member = None if policy == PORTFOLIO else _member(policy)
     started_s = clock()
     instance = discretize(snapshot, Grid.suited(snapshot, config.tick_s), config.horizon_s)
+    layout = lay_out(instance)
+    members = Portfolio(instance, layout)
     built_s = clock()
     stop_at_s = started_s + config.limit_s
-    found = run_portfolio(instance, lambda: clock() >= stop_at_s) if member is None else iter((member(instance),))
+    left_s = stop_at_s - built_s
+    found = (
+        members.run(lambda: clock() >= stop_at_s, left_s) if policy == PORTFOLIO else iter((members.member(policy),))
+    )
     best = _best_valid(instance, found, policy)
     solved_s = clock()
-    return _with_bound(instance, best, built_s - started_s, solved_s - built_s)
-
-
-def _member(name: str) -> Callable[[Instance], Candidate]:
-    """One policy in one manner of placing; raises InvalidInputError for a name that none has."""
-    members = {policy.name + manner.suffix: (policy, manner) for manner, policy in product(MANNERS, POLICIES.values())}
-    if name not in members:
-        known = ", ".join((PLANNER, PORTFOLIO, *members))
-        raise InvalidInputError("policy", "is not known", value=name, remedy=f"one of: {known}")
-    policy, manner = members[name]
-
-    def candidate(instance: Instance) -> Candidate:
-        keys = order_keys(instance, policy)
-        schedule = list_schedule(instance, keys, manner.patience, batched=manner.batched)
-        return judge(instance, schedule, PlanSource.PORTFOLIO, name)
-
-    return candidate
+    bound = Bound(instance, layout)
+    bound.tighten(max(0.0, stop_at_s - solved_s))
+    bound.wait(stop_at_s - clock())
+    return _with_bound(instance, best, bound.value, built_s - started_s, solved_s - built_s)
 
 
 def _best_valid(instance: Instance, candidates: Iterator[Candidate], policy: str) -> Candidate:
@@ -73,8 +62,8 @@ def _best_valid(instance: Instance, candidates: Iterator[Candidate], policy: str
     return best
 
 
-def _with_bound(instance: Instance, best: Candidate, build_s: float, solve_s: float) -> Plan:
-    bound = min(critical_path_bound(instance), best.objective)
+def _with_bound(instance: Instance, best: Candidate, bound: float, build_s: float, solve_s: float) -> Plan:
+    bound = min(bound, best.objective)
     is_optimal = best.objective - bound <= _EQUAL * max(1.0, best.objective)
     provenance = replace(
         plain_provenance(instance, best),

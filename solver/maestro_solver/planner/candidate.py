@@ -45,6 +45,12 @@ def judge(instance: Instance, schedule: Schedule, source: PlanSource, policy: st
     return min(best, own, key=lambda candidate: candidate.objective)
 
 
+def judge_complete(instance: Instance, schedule: Schedule, source: PlanSource, policy: str = "") -> Candidate:
+    """The same for a schedule that places everything that can be placed, which goes on its own way."""
+    planned = schedule.within(instance.horizon)
+    return Candidate(planned, schedule, evaluate(instance, schedule), source, policy)
+
+
 def as_plan(instance: Instance, candidate: Candidate, provenance: Provenance | None = None) -> Plan:
     """The candidate in seconds and names."""
     return Plan(

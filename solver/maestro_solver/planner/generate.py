@@ -58,6 +58,7 @@ FAMILIES: Mapping[str, Family] = {
     "contended-2": replace(_CONTENDED, slack=(1.2, 4.0), budget=1.0, stages=190),
     "contended-3": replace(_CONTENDED, slack=(1.2, 4.0), budget=1.0, stages=280),
     "large": Family(1500, 20, 8, 3, True, 16, 8, (5.0, 30.0), (2.0, 20.0), (1.5, 5.0), 0.8, 1.0, 2, 0.1),
+    "huge": Family(4600, 64, 16, 3, True, 16, 8, (5.0, 30.0), (2.0, 20.0), (1.5, 5.0), 0.8, 1.0, 4, 0.1),
     "two_models_one_slot": Family(20, 2, 2, 1, False, 4, 4, (40.0, 40.0), (2.0, 10.0), (2.0, 8.0), 0.5, 1.0, 2, 0.0),
     "pools": Family(60, 4, 3, 2, False, 6, 3, (10.0, 30.0), (2.0, 15.0), (1.5, 4.0), 0.8, 1.0, 1, 0.2),
 }

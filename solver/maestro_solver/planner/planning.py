@@ -39,11 +39,20 @@ from maestro_solver.search.layout import lay_out
 _PORTFOLIO_SHARE = 0.3
 """The part of the limit that the portfolio may take."""
 
-_KEYS_BEFORE_EXACT_SHARE = 0.5
+_KEYS_BEFORE_EXACT_SHARE = 0.65
 """When the exact model begins: the better the incumbent, the less there is to exclude."""
 
 _KEYS_SHARE = 0.8
 """The same before large neighbourhoods, which gain less than the key search where workflows contend."""
+
+_EXACT_SHARE = 0.93
+"""By when the exact model has to be through: the solver overruns its limit where the machine is busy."""
+
+_BUILD_S_PER_OPTION = 3e-4
+"""Seconds that building the exact model takes for each way to run a stage; on the slow side."""
+
+_LEAST_STEPS = 3
+"""Large neighbourhoods are searched where there is time for so many."""
 
 _OFFER_CHECKS = 3.0
 """Making, judging and checking a candidate takes about so many times as long as checking it."""
@@ -114,10 +123,11 @@ class _Planning:
         plannable = sum(stage.obstacle is None for stage in self._instance.stages)
         if plannable == 0:
             exact = ExactOutcome(None, SolveStatus.UNKNOWN, fallback=Reason.NOTHING_TO_PLAN)
-        elif plannable > self._config.max_exact_stages:
-            self._search_keys(_KEYS_SHARE)
-            self._search_neighbourhoods()
-            exact = ExactOutcome(None, SolveStatus.UNKNOWN, fallback=Reason.MODEL_TOO_LARGE)
+        elif plannable > self._config.max_exact_stages or not self._has_time_for_exact():
+            self._search_widely()
+            too_large = plannable > self._config.max_exact_stages
+            reason = Reason.MODEL_TOO_LARGE if too_large else Reason.SOLVER_TIMED_OUT
+            exact = ExactOutcome(None, SolveStatus.UNKNOWN, fallback=reason)
         else:
             self._search_keys(_KEYS_BEFORE_EXACT_SHARE)
             exact = self._exact(self._incumbent.best or best)
@@ -158,15 +168,26 @@ class _Planning:
             improvement = KeyImprovement(self._layout, self._config, self._clock, self._incumbent, self._offer_s)
             improvement.run(start, until_s)
 
-    def _search_neighbourhoods(self) -> None:
-        """Large neighbourhoods around the incumbent in what is left; deterministic runs leave them out."""
-        if self._layout is None or self._config.deterministic or self._is_optimal(self._incumbent.best):
+    def _search_widely(self) -> None:
+        """Keys, then large neighbourhoods where there is time for some; deterministic runs leave these out."""
+        if self._layout is None or self._config.deterministic:
+            self._search_keys(1.0)
             return
-        NeighbourhoodSearch(self._layout, self._config, self._clock, self._incumbent).run(self._until_s(1.0))
+        neighbourhoods = NeighbourhoodSearch(self._layout, self._config, self._clock, self._incumbent)
+        is_worth_it = neighbourhoods.steps_in((1.0 - _KEYS_SHARE) * self._config.limit_s) >= _LEAST_STEPS
+        self._search_keys(_KEYS_SHARE if is_worth_it else 1.0)
+        if is_worth_it and not self._is_optimal(self._incumbent.best):
+            neighbourhoods.run(self._until_s(1.0))
+
+    def _has_time_for_exact(self) -> bool:
+        """Whether the exact model would be built in half of what it is given of the limit."""
+        options = sum(len(stage.options) for stage in self._instance.stages)
+        given_s = (1.0 - _KEYS_BEFORE_EXACT_SHARE) * self._config.limit_s
+        return self._config.deterministic or options * _BUILD_S_PER_OPTION < 0.5 * given_s
 
     def _exact(self, incumbent: Candidate) -> ExactOutcome:
         """The exact model's answer, or why there is none."""
-        until_s = self._started_s + self._config.limit_s - self._config.margin_s
+        until_s = min(self._until_s(1.0), self._started_s + _EXACT_SHARE * self._config.limit_s)
         return ExactRun(self._instance, self._config, self._clock, until_s, self._offer_exact).outcome(incumbent)
 
     def _offer_exact(self, candidate: Candidate) -> None:

@@ -16,7 +16,8 @@ class PlanReport:
     """A plan in figures.
 
     ``terms`` are the weighted parts of ``objective``; ``bound``, ``gap``, ``source``, ``status`` and
-    ``fallback_reason`` as in :class:`maestro.plan.Provenance`; ``portfolio_objective`` is the best heuristic's of the
+    ``fallback_reason`` as in :class:`maestro.plan.Provenance`; ``gain_shares`` is what each part of the planner has of
+    the whole gain over the portfolio; ``portfolio_objective`` is the best heuristic's of the
     same run. ``seconds`` are those of building the exact model, solving it, and the whole call. ``stages`` counts
     planned and deferred ones; ``swaps`` the loads that the plan begins. ``on_time`` is the share of the workflows'
     weight that meets its deadline, deferred stages at their estimated ends; None where lateness costs nothing.
@@ -40,6 +41,7 @@ class PlanReport:
     checked: bool
     violations: tuple[str, ...]
     notes: str
+    gain_shares: Mapping[str, float]
 
 
 def report_on(snapshot: Snapshot, plan: Plan, policy: str) -> PlanReport:
@@ -64,7 +66,14 @@ def report_on(snapshot: Snapshot, plan: Plan, policy: str) -> PlanReport:
         checked=not broken,
         violations=tuple(map(str, broken)),
         notes=provenance.notes,
+        gain_shares=_shares(provenance.gains),
     )
+
+
+def _shares(gains: Mapping[str, float]) -> dict[str, float]:
+    """Each part's share of the whole; empty where nothing was gained."""
+    whole = sum(gains.values())
+    return {part: gain / whole for part, gain in gains.items()} if whole > 0 else {}
 
 
 def _on_time(snapshot: Snapshot, terms: Mapping[str, float]) -> float | None:

@@ -12,6 +12,7 @@ from maestro.process_priority import lower_priority
 from maestro_services.scheduler.planning.messages import Answer, Incumbent, Raised, Ready, Request
 from maestro_solver.planner import PlannerConfig, plan
 from maestro_solver.planner.generate import generate
+from maestro_solver.warm import warm
 
 NICENESS = 15
 
@@ -19,7 +20,8 @@ NICENESS = 15
 def serve(connection: Connection, config: PlannerConfig) -> None:
     """Plans until the host is gone."""
     lower_priority(os.getpid(), NICENESS)  # planning must never delay the scheduler, which dispatches stages
-    plan(generate("small", 8, 2, seed=0), config, time.monotonic)  # pays for imports and first use
+    warm()  # pays for compiled code, and the plan for imports and first use
+    plan(generate("small", 8, 2, seed=0), config, time.monotonic)
     connection.send(Ready())
     while True:
         request: Request = connection.recv()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from maestro_solver.core_instance.bounds.completion import CompletionCosts, earliest_completions, necessary_loads
-from maestro_solver.core_instance.bounds.energy import QUICK, energy_bound
 from maestro_solver.core_instance.problem import CoreProblem
+from maestro_solver.core_instance.shop import shop_of
+from maestro_solver.shop.energy import QUICK, energy_bound
 
 
 def critical_path_bound(problem: CoreProblem) -> float:
@@ -19,5 +20,5 @@ def lower_bound(problem: CoreProblem, limit_s: float = 0.2, shares: int = QUICK)
     """
     costs, earliest, loads = CompletionCosts(problem), earliest_completions(problem), necessary_loads(problem)
     alone = float(costs.at(earliest).sum())
-    together = energy_bound(problem, earliest, costs, limit_s, shares)
+    together = energy_bound(shop_of(problem), earliest, costs, limit_s, shares)
     return max(alone, alone if together is None else together) + loads

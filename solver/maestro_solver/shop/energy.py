@@ -6,20 +6,20 @@ it for j <= k, and otherwise what its stages cannot put off, each starting no la
 resource (slots; memory) the energy used by t_k is at most capacity x t_k. A bucket costs what its earliest tick costs.
 
 The memory of a stage is its KV reservation and its share of the weights: at most ``n`` stages of a model run at once
-on an accelerator beside one copy of its weights, so each takes at least 1/n of them. Every plan is a feasible y.
+on an accelerator beside one copy of its weights, so each takes at least 1/n of them; a stage that has a choice counts
+as the least of all its options. Every plan that places all stages is a feasible y.
 
 HiGHS is given the matrix directly: naming every variable for a modelling layer takes longer than solving.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import highspy
 import numpy as np
 
-from maestro_solver.core_instance.bounds.completion import CompletionCosts
-from maestro_solver.core_instance.problem import CoreProblem, Integers, Reals
+from maestro_solver.shop.data import Integers, Reals, Shop
 
 QUICK: Final = 2500
 """About as many shares y are solved in a tenth of a second."""
@@ -32,17 +32,28 @@ _TOLERANCE: Final = 1e-6
 """Relative error of the solver's optimum."""
 
 
+class CompletionCosts(Protocol):
+    """What a workflow costs at least by the tick at which its last stage ends."""
+
+    @property
+    def due(self) -> Integers:
+        """The last tick that is on time, by workflow."""
+
+    def at(self, completion: Integers) -> Reals:
+        """The cost of every workflow, by its completion (last axis: workflows)."""
+
+
 def energy_bound(
-    problem: CoreProblem, earliest: Integers, costs: CompletionCosts, limit_s: float, shares: int = QUICK
+    shop: Shop, earliest: Integers, costs: CompletionCosts, limit_s: float, shares: int = QUICK
 ) -> float | None:
     """What all workflows cost together at least, without loads; None if the time limit ended the relaxation.
 
     ``earliest`` is a lower bound on each workflow's completion; with more ``shares`` time is cut finer.
     """
-    if problem.workflows == 0:
+    if earliest.size == 0:
         return 0.0
     checkpoints = _checkpoints(earliest, costs, shares)
-    solver = _relaxation(problem, earliest, costs, checkpoints)
+    solver = _relaxation(shop, earliest, costs, checkpoints)
     solver.setOptionValue("time_limit", max(0.01, limit_s))
     solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
@@ -62,47 +73,57 @@ def _checkpoints(earliest: Integers, costs: CompletionCosts, shares: int) -> Int
     return checkpoints
 
 
-def _relaxation(
-    problem: CoreProblem, earliest: Integers, costs: CompletionCosts, checkpoints: Integers
-) -> highspy.Highs:
+def _relaxation(shop: Shop, earliest: Integers, costs: CompletionCosts, checkpoints: Integers) -> highspy.Highs:
     """The linear program with one column a possible share y_fk and a last bucket without an end."""
     starts = np.concatenate([[0], checkpoints + 1])
     ends = np.concatenate([checkpoints, [np.iinfo(np.int64).max // 4]])
     cost = np.stack([costs.at(np.maximum(start, earliest)) for start in starts], axis=1)
     workflow, bucket = np.nonzero(ends[None, :] >= earliest[:, None])
-    energy = _energy(problem, checkpoints, workflow, ends[bucket])
-    capacity = np.array([problem.accelerator_slots.sum(), problem.accelerator_memory.sum()], dtype=np.float64)
+    energy = _energy(shop, checkpoints, workflow, ends[bucket])
+    capacity = np.array([_most(shop, shop.slots), _most(shop, shop.memory)], dtype=np.float64)
     limits = (capacity[:, None] * checkpoints[None, :]).ravel()
     spent = np.diff(energy.reshape(2, checkpoints.size, -1), axis=1, prepend=0.0).reshape(energy.shape)
     scale = np.repeat(1.0 / np.maximum(capacity * checkpoints[-1], 1.0), checkpoints.size)
     return _solver(cost[workflow, bucket], workflow, spent * scale[:, None], limits * scale)
 
 
-def _energy(problem: CoreProblem, checkpoints: Integers, workflow: Integers, completion: Integers) -> Reals:
+def _most(shop: Shop, amounts: Integers) -> int:
+    """What the accelerators have together of which so many may be in use."""
+    count = max(int(shop.budget[-1]), int(shop.base.in_use[-1]))
+    return int(np.sort(amounts)[::-1][:count].sum())
+
+
+def _energy(shop: Shop, checkpoints: Integers, workflow: Integers, completion: Integers) -> Reals:
     """Energy used by each checkpoint at least, by column; shape (resources x checkpoints, columns)."""
-    demand = np.stack([np.ones(problem.stages), _memory_demand(problem)])
+    demand = np.stack([(shop.stage_external < 0).astype(np.float64), _memory_demand(shop)])
+    duration = shop.stage_tail - shop.stage_rest
+    offsets = shop.workflow_stage_offsets
     found = np.zeros((2, checkpoints.size, workflow.size))
-    columns_of = [np.nonzero(workflow == each)[0] for each in range(problem.workflows)]
+    columns_of = np.split(np.arange(workflow.size), np.searchsorted(workflow, np.arange(1, offsets.size - 1)))
     for each, columns in enumerate(columns_of):
-        stages = problem.stages_of(each)
-        latest_start = completion[columns][:, None] - problem.stage_tail[stages][None, :]
+        stages = shop.workflow_stages[offsets[each] : offsets[each + 1]]
+        latest_start = completion[columns][:, None] - shop.stage_tail[stages][None, :]
         done = checkpoints[:, None, None] - latest_start[None, :, :]
-        work = np.clip(done, 0, problem.stage_duration[stages])
+        work = np.clip(done, 0, duration[stages])
         found[:, :, columns] = np.einsum("kcs,rs->rkc", work, demand[:, stages])
     return found.reshape(2 * checkpoints.size, workflow.size)
 
 
-def _memory_demand(problem: CoreProblem) -> Reals:
-    """Memory that a stage holds at least while it runs, its share of the weights included."""
-    share = np.ones(problem.models)
-    for model in range(problem.models):
-        reservations = problem.stage_kv[problem.stage_model == model]
-        if reservations.size:
-            least = max(1, int(reservations.min()))
-            beside = (problem.accelerator_memory - problem.model_weights[model]) // least
-            share[model] = max(1, int(np.minimum(beside, problem.accelerator_slots).max()))
-    weights = problem.model_weights / share
-    demand: Reals = problem.stage_kv + weights[problem.stage_model]
+def _memory_demand(shop: Shop) -> Reals:
+    """Memory that a stage holds at least while it runs, its share of the weights included; 0 for a tool stage."""
+    demand = np.zeros(shop.stage_workflow.size)
+    if not shop.option_model.size:
+        return demand
+    g, m = shop.option_accelerator, shop.option_model
+    reserved = np.maximum(1, shop.option_kv + shop.option_pool)
+    least = np.full(shop.held.shape, np.iinfo(np.int64).max)
+    np.minimum.at(least, (g, m), reserved)
+    pooled = np.where(shop.pool > 0, shop.pool, shop.memory[:, None] - shop.held)
+    at_once = np.minimum(shop.slots[:, None], pooled // least)
+    at_once = np.maximum(1, np.where(shop.limited > 0, np.minimum(at_once, shop.batch), at_once))
+    of_option = shop.option_kv + shop.held[g, m] / at_once[g, m]
+    places = np.nonzero(np.diff(shop.option_offsets))[0]
+    demand[places] = np.minimum.reduceat(of_option, shop.option_offsets[places])
     return demand
 
 

@@ -12,11 +12,12 @@ from typing import Final
 
 import numpy as np
 
-from maestro_solver.core_instance.annealing import (
+from maestro_solver.shop.annealing import (
     BEHIND,
     BEST,
     CANDIDATE,
     CURRENT,
+    FIRST,
     LEAST_GAIN,
     Annealer,
     anneal,
@@ -24,11 +25,10 @@ from maestro_solver.core_instance.annealing import (
     most_to_gain,
     some_patience,
 )
-from maestro_solver.core_instance.compiled import compiled, compiled_part
-from maestro_solver.core_instance.decoder import decode_whole
-from maestro_solver.core_instance.problem import Integers
-from maestro_solver.core_instance.shop import Shop
-from maestro_solver.core_instance.timeline import timeline_at
+from maestro_solver.shop.compiled import compiled, compiled_part
+from maestro_solver.shop.data import Integers, Shop
+from maestro_solver.shop.decoder import decode_whole
+from maestro_solver.shop.timeline import timeline_at
 
 MOST_MOVED: Final = 6
 """The largest number of workflows whose keys one draft changes."""
@@ -43,8 +43,8 @@ def start_drafts(shop: Shop, search: Annealer, order: Integers, patience: float)
     """Make an order's schedule the best one, and that of the deadlines, with the hopeless behind, the current draft."""
     line, completion = timeline_at(search.lines, BEST), search.completion[BEST]
     search.cost[BEST] = decode_whole(shop, line, order, patience, completion, np.inf)
-    for workflow in range(search.least.size):
-        hopeless = search.least[workflow] > shop.deadline[workflow]
+    for workflow in range(shop.least.size):
+        hopeless = shop.least[workflow] > shop.deadline[workflow]
         search.wanted[CURRENT, workflow] = shop.deadline[workflow] + (BEHIND if hopeless else 0.0)
         search.wanted[CANDIDATE, workflow] = search.wanted[CURRENT, workflow]
     _decode_wanted(shop, search, np.inf)
@@ -102,6 +102,7 @@ def _move(shop: Shop, search: Annealer) -> None:
 def _decode_wanted(shop: Shop, search: Annealer, limit: float) -> None:
     line, completion = timeline_at(search.lines, CANDIDATE), search.completion[CANDIDATE]
     for stage in range(search.key.size):
-        search.key[stage] = search.wanted[CANDIDATE, shop.stage_workflow[stage]] - shop.stage_tail[stage]
+        key = search.wanted[CANDIDATE, shop.stage_workflow[stage]] - shop.stage_tail[stage]
+        search.key[stage] = key - FIRST * shop.stage_first[stage]
     order = np.argsort(search.key, kind="mergesort")
     search.cost[CANDIDATE] = decode_whole(shop, line, order, some_patience(), completion, limit)

@@ -1,4 +1,4 @@
-"""The key search: annealing from the portfolio's best plan, in one or more threads, until the clock says stop.
+"""The key search: annealing from an order's schedule, in one or more threads, until the clock says stop.
 
 The threads anneal for themselves for a round, then those that are well behind take over the best schedule. Compiled
 code releases the interpreter's lock, so threads are enough.
@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from maestro_solver.core_instance.annealing import BEST, adopt, new_annealer
-from maestro_solver.core_instance.decoder import plan_of
-from maestro_solver.core_instance.drafting import search_keys, start_drafts
-from maestro_solver.core_instance.portfolio import RulePlan
-from maestro_solver.core_instance.problem import CorePlan, CoreProblem
-from maestro_solver.core_instance.rules import order_by_key
-from maestro_solver.core_instance.shop import Shop, shop_of
-from maestro_solver.core_instance.timeline import timeline_at
+from maestro_solver.shop.annealing import BEST, adopt, new_annealer
+from maestro_solver.shop.data import Integers, Shop, Timeline
+from maestro_solver.shop.drafting import search_keys, start_drafts
+from maestro_solver.shop.timeline import timeline_at
 
 HOT_SHARE: Final = 0.02
 """Temperature at the start, as a share of what one workflow of mean weight costs at most for being late."""
@@ -41,12 +36,11 @@ MOST_MOVES_AT_ONCE: Final = 200
 _SEED_STEP: Final = 1_000_003
 
 
-@dataclass(frozen=True)
-class SearchOutcome:
-    """The best plan of a search, its objective, and the number of moves tried."""
+class Found(NamedTuple):
+    """The best schedule of a search, its cost (infinity if there is none), and the number of moves tried."""
 
-    plan: CorePlan
-    objective: float
+    line: Timeline
+    cost: float
     moves: int
 
 
@@ -78,35 +72,35 @@ class Budget:
 
 
 class KeySearch:
-    """A search that can be run on, in parts; what it found so far is in ``best``."""
+    """A search that can be run on, in parts; the best schedule so far is that of :meth:`best`."""
 
-    def __init__(self, problem: CoreProblem, start: RulePlan, seed: int, workers: int) -> None:
-        """Start every worker from a rule's plan. Equal seeds and numbers of workers give equal searches."""
-        self._shop: Shop = shop_of(problem)
-        self._searches = [new_annealer(problem) for _ in range(workers)]
+    def __init__(self, shop: Shop, order: Integers, patience: float, seed: int, workers: int) -> None:
+        """Start every worker from an order's schedule. Equal seeds and numbers of workers give equal searches."""
+        self._shop = shop
+        self._searches = [new_annealer(shop) for _ in range(workers)]
         self._seed = seed
         self._slices = [0] * workers
         self._moves = [0] * workers
-        self._scale = _lateness_scale(problem)
-        order = order_by_key(problem, start.key)
+        self._scale = _lateness_scale(shop)
         for search in self._searches:
-            start_drafts(self._shop, search, order, start.patience)
+            start_drafts(self._shop, search, order, patience)
 
-    def run(self, budget: Budget) -> SearchOutcome:
-        """Anneal until the budget is spent; the best plan so far."""
+    def run(self, budget: Budget, on_round: Callable[[Found], None] | None = None) -> Found:
+        """Anneal until the budget is spent; the best schedule so far, which ``on_round`` is told of now and then."""
         with ThreadPoolExecutor(len(self._searches)) as pool:
             for turn in range(ROUNDS):
                 until = (turn + 1) / ROUNDS
                 list(pool.map(lambda worker, until=until: self._work(worker, budget, until), self._workers()))
                 if until >= DRAFT_SHARE:
                     self._share_best()
+                if on_round is not None:
+                    on_round(self.best())
         return self.best()
 
-    def best(self) -> SearchOutcome:
-        """The best plan of all workers."""
+    def best(self) -> Found:
+        """The best schedule of all workers."""
         search = min(self._searches, key=lambda search: float(search.cost[BEST]))
-        plan = plan_of(timeline_at(search.lines, BEST))
-        return SearchOutcome(plan, float(search.cost[BEST]), sum(self._moves))
+        return Found(timeline_at(search.lines, BEST), float(search.cost[BEST]), sum(self._moves))
 
     def _workers(self) -> range:
         return range(len(self._searches))
@@ -129,10 +123,10 @@ class KeySearch:
             adopt(leader, search)
 
 
-def _lateness_scale(problem: CoreProblem) -> float:
+def _lateness_scale(shop: Shop) -> float:
     """What a workflow of mean weight costs at most for being late, or its latency where lateness costs nothing."""
-    weights = problem.objective
-    weight = float(problem.workflow_weight.mean()) if problem.workflows else 0.0
-    lateness = weights.late + weights.tardy * weights.tardy_cap_s
-    path_s = float(problem.stage_tail.mean()) * problem.tick_s if problem.stages else 0.0
-    return max(weight * (lateness if lateness > 0 else weights.latency * path_s), 1e-6)
+    if shop.deadline.size == 0:
+        return 1e-6
+    lateness = float(shop.late_cost.mean() + shop.tardy_cost.mean() * shop.tardy_cap)
+    path = float(shop.stage_tail.mean()) if shop.stage_tail.size else 0.0
+    return max(lateness if lateness > 0 else float(shop.latency_cost.mean()) * path, 1e-6)

@@ -12,12 +12,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from maestro_solver.core_instance.compiled import compiled, compiled_part, constant
-from maestro_solver.core_instance.decoder import decode, decode_whole, workflow_cost
-from maestro_solver.core_instance.problem import CoreProblem, Integers, Reals
-from maestro_solver.core_instance.removal import remove_stage
-from maestro_solver.core_instance.shop import Shop
-from maestro_solver.core_instance.timeline import Timeline, copy, empty_timelines, timeline_at
+from maestro_solver.shop.compiled import compiled, compiled_part, constant
+from maestro_solver.shop.data import Integers, Reals, Shop, Timeline
+from maestro_solver.shop.decoder import decode, decode_whole, workflow_cost
+from maestro_solver.shop.removal import remove_stage
+from maestro_solver.shop.timeline import copy, like, timeline_at
 
 CURRENT: Final = constant(0)
 CANDIDATE: Final = constant(1)
@@ -43,6 +42,9 @@ LEAST_GAIN: Final = 1e-6
 BEHIND: Final = 1.0e9
 """Added to the key of a workflow that is inserted behind all others."""
 
+FIRST: Final = 1.0e12
+"""Taken from the key of a stage that goes before all others."""
+
 
 class Annealer(NamedTuple):
     """A search's state: three schedules (current, candidate, best) and what is known of each, and room to work in."""
@@ -52,15 +54,10 @@ class Annealer(NamedTuple):
     """Shape (3, workflows), ticks."""
     cost: Reals
     """Shape (3,)."""
-    least: Integers
-    """Each workflow's longest path, ticks."""
     wanted: Reals
     """Shape (2, workflows): the deadlines that the key search pretends, of the current and the candidate draft."""
     work: Reals
     """Each workflow's total duration per weight."""
-    stages_of: Integers
-    """Stages by workflow, predecessors first."""
-    stage_offsets: Integers
     chosen: Integers
     """Workflows that the move takes off, the first one being the reason for it."""
     pending: Integers
@@ -71,24 +68,20 @@ class Annealer(NamedTuple):
     """Moves tried, accepted, improving the best; whole decodes tried."""
 
 
-def new_annealer(problem: CoreProblem) -> Annealer:
+def new_annealer(shop: Shop) -> Annealer:
     """Room for one search."""
-    least = np.zeros(problem.workflows, dtype=np.int64)
-    np.maximum.at(least, problem.stage_workflow, problem.stage_tail)
-    work = np.zeros(problem.workflows)
-    np.add.at(work, problem.stage_workflow, problem.stage_duration)
+    stages, workflows = shop.stage_workflow.size, shop.deadline.size
+    work = np.zeros(workflows)
+    np.add.at(work, shop.stage_workflow, shop.stage_tail - shop.stage_rest)
     return Annealer(
-        lines=empty_timelines(problem, 3),
-        completion=np.zeros((3, problem.workflows), dtype=np.int64),
+        lines=like(shop, 3),
+        completion=np.zeros((3, workflows), dtype=np.int64),
         cost=np.full(3, np.inf),
-        least=least,
-        wanted=np.zeros((2, problem.workflows)),
-        work=work / np.maximum(problem.workflow_weight, 1e-6),
-        stages_of=problem.workflow_stages,
-        stage_offsets=problem.workflow_stage_offsets,
+        wanted=np.zeros((2, workflows)),
+        work=work / np.maximum(shop.weight, 1e-6),
         chosen=np.zeros(MOST_WORKFLOWS, dtype=np.int64),
-        pending=np.zeros(problem.stages, dtype=np.int64),
-        key=np.zeros(problem.stages),
+        pending=np.zeros(stages, dtype=np.int64),
+        key=np.zeros(stages),
         counts=np.zeros(4, dtype=np.int64),
     )
 
@@ -163,10 +156,10 @@ def _key_by_schedule(shop: Shop, search: Annealer, start: Integers, completion: 
         wanted = float(shop.deadline[workflow])
         if completion[workflow] > shop.deadline[workflow] and np.random.random() < 0.9:
             wanted = BEHIND + completion[workflow]
-        for j in range(search.stage_offsets[workflow], search.stage_offsets[workflow + 1]):
-            stage = search.stages_of[j]
+        for j in range(shop.workflow_stage_offsets[workflow], shop.workflow_stage_offsets[workflow + 1]):
+            stage = shop.workflow_stages[j]
             key = float(start[stage]) if by_start else wanted - shop.stage_tail[stage]
-            search.key[stage] = key + shift
+            search.key[stage] = key + shift - FIRST * shop.stage_first[stage]
 
 
 @compiled_part
@@ -185,16 +178,29 @@ def _ruin(shop: Shop, search: Annealer) -> int:
     line, completion = timeline_at(search.lines, CANDIDATE), search.completion[CANDIDATE]
     for i in range(count):
         workflow = search.chosen[i]
-        for j in range(search.stage_offsets[workflow + 1] - 1, search.stage_offsets[workflow] - 1, -1):
-            stage = search.stages_of[j]
-            search.cost[CANDIDATE] -= remove_stage(shop, line, stage) * shop.load_cost[shop.stage_model[stage]]
+        for j in range(shop.workflow_stage_offsets[workflow + 1] - 1, shop.workflow_stage_offsets[workflow] - 1, -1):
+            stage = shop.workflow_stages[j]
+            if not shop.stage_first[stage]:
+                search.cost[CANDIDATE] -= remove_stage(shop, line, stage)
     total = _line_up(shop, search, count)
     for i in range(count):
         workflow = search.chosen[i]
-        search.cost[CANDIDATE] += workflow_cost(shop, workflow, search.least[workflow])
+        least = _least_now(shop, line, workflow)
+        search.cost[CANDIDATE] += workflow_cost(shop, workflow, least)
         search.cost[CANDIDATE] -= workflow_cost(shop, workflow, completion[workflow])
-        completion[workflow] = search.least[workflow]
+        completion[workflow] = least
     return total
+
+
+@compiled_part
+def _least_now(shop: Shop, line: Timeline, workflow: int) -> int:
+    """The first tick by which a workflow can end whose stages are off the timeline, but for those that go first."""
+    least: int = shop.least[workflow]
+    for j in range(shop.workflow_stage_offsets[workflow], shop.workflow_stage_offsets[workflow + 1]):
+        stage = shop.workflow_stages[j]
+        if shop.stage_first[stage]:
+            least = max(least, line.end[stage] + shop.stage_rest[stage])
+    return least
 
 
 @compiled_part
@@ -218,7 +224,7 @@ def _choose(shop: Shop, search: Annealer) -> int:
         if taken == count:
             break
         other = np.random.randint(workflows)
-        if completion[other] - 2 * search.least[other] <= latest and not _contains(search.chosen, taken, other):
+        if completion[other] - 2 * shop.least[other] <= latest and not _contains(search.chosen, taken, other):
             search.chosen[taken] = other
             taken += 1
     return taken
@@ -229,9 +235,9 @@ def most_to_gain(shop: Shop, search: Annealer, schedule: int, drawn: int) -> int
     """Of workflows drawn at random, the one that costs most above its least."""
     chosen, most = 0, -np.inf
     for _ in range(drawn):
-        workflow = np.random.randint(search.least.size)
+        workflow = np.random.randint(shop.least.size)
         gain = workflow_cost(shop, workflow, search.completion[schedule, workflow])
-        gain -= workflow_cost(shop, workflow, search.least[workflow])
+        gain -= workflow_cost(shop, workflow, shop.least[workflow])
         if gain > most:
             chosen, most = workflow, gain
     return chosen
@@ -261,10 +267,11 @@ def _line_up(shop: Shop, search: Annealer, count: int) -> int:
             base += BEHIND
         elif i == 0 and np.random.random() < 0.5:
             base -= BEHIND
-        for j in range(search.stage_offsets[workflow], search.stage_offsets[workflow + 1]):
-            stage = search.stages_of[j]
-            _insert_by_key(search, total, stage, base - by_stage * shop.stage_tail[stage])
-            total += 1
+        for j in range(shop.workflow_stage_offsets[workflow], shop.workflow_stage_offsets[workflow + 1]):
+            stage = shop.workflow_stages[j]
+            if not shop.stage_first[stage]:
+                _insert_by_key(search, total, stage, base - by_stage * shop.stage_tail[stage])
+                total += 1
     return total
 
 
