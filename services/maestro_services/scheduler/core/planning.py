@@ -41,14 +41,16 @@ class Planning:
         return state.plan_wanted and not state.planning and rested and any(True for _ in state.usable())
 
     def request(self, now: float, outcome: Outcome) -> None:
-        """Asks for a plan of what is known now; nothing is asked where nothing waits, or nothing is new."""
+        """Asks for a plan of what is known now; nothing is asked where nothing waits, or nothing is new.
+
+        Where nothing waits, the next arrival need not wait for the interval between plans.
+        """
         self._state.plan_wanted = False
-        self._state.plan_requested_at_s = now
         snapshot = self._snapshots.for_plan(now)
-        is_anything_wanted = any(stage.options for stage in snapshot.waiting) or (
-            snapshot.demand and self._state.workflows
-        )
-        if is_anything_wanted and self._news.is_in(snapshot):
+        if not any(stage.options for stage in snapshot.waiting) and not (snapshot.demand and self._state.workflows):
+            return
+        self._state.plan_requested_at_s = now
+        if self._news.is_in(snapshot):
             self._news.planned(snapshot)
             self._state.planning = True
             outcome.effects.append(RequestPlan(snapshot))
