@@ -20,7 +20,7 @@ import orjson
 
 from maestro.errors import UnreachableError
 from maestro_services.scheduler.core.core import SchedulerCore
-from maestro_services.scheduler.core.events import Event, PlanDue, Tick
+from maestro_services.scheduler.core.events import Event, LessonsDue, PlanDue, Tick
 from maestro_services.scheduler.core.outcome import (
     AcknowledgeAttempts,
     CancelAttempt,
@@ -93,6 +93,7 @@ class SchedulerLoop:
         self._newest = _Pending(Outcome(), [])
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._afterwards_is_due = False
         self._fleet_log = FleetLog()
 
     def restore(self, workflows: list[RestoredWorkflow]) -> None:
@@ -140,7 +141,20 @@ class SchedulerLoop:
         with self._giving_up():
             self._settle(self.core.handle(event, now), settled)
             self._fleet_log.observe(event, self.core.nodes)
-            if not isinstance(event, PlanDue) and self.core.plan_is_due(now):
+        if not self._afterwards_is_due:
+            self._afterwards_is_due = True
+            self._loop.call_later(0.0, self._afterwards)
+
+    def _afterwards(self) -> None:
+        """What can wait until the turn's transitions are written and its commands sent: lessons, and the next plan."""
+        self._afterwards_is_due = False
+        if self._closed:
+            return
+        now = self.clock.now()
+        with self._giving_up():
+            if self.core.has_lessons:
+                self._settle(self.core.handle(LessonsDue(), now), None)
+            if self.core.plan_is_due(now):
                 self._settle(self.core.handle(PlanDue(), now), None)
 
     @contextmanager

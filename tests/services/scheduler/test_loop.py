@@ -34,8 +34,9 @@ class SlowStore:
 
     def commit(self) -> None:
         """Writes everything that waits."""
-        self.written, self.waiting = self.waiting, []
-        for write in self.written:
+        group, self.waiting = self.waiting, []
+        self.written += group
+        for write in group:
             write.written()
 
     def flush(self) -> None:
@@ -83,7 +84,8 @@ async def test_effects_wait_until_they_are_written_and_views_until_they_are_dura
     assert not submitting.done()
     loop.post(on.NodeStatusReported("left-node", "i", (), (on.AttemptReport("gone/x/1", running=False),)))
     store.commit()
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)  # the plan is asked for once the loop has nothing more urgent
+    store.commit()
     assert [effect for effect in effects if isinstance(effect, RequestPlan)]
     assert not [effect for effect in effects if isinstance(effect, AcknowledgeAttempts)]
     assert views.get("w1") is None

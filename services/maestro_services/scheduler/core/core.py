@@ -118,6 +118,11 @@ class SchedulerCore:
             candidates.append(pause_end_s)
         return min(candidates)
 
+    @property
+    def has_lessons(self) -> bool:
+        """Whether a LessonsDue event would teach the predictor something."""
+        return self._learning.is_behind
+
     def plan_is_due(self, now: float) -> bool:
         """Whether a PlanDue event should be posted now."""
         return self._state.config.dispatch is None and self._planning.is_due(now)
@@ -207,6 +212,8 @@ class SchedulerCore:
                 self._lifecycle.fail_attempt(event, now, outcome)
             case on.AttemptStopped():
                 self._lifecycle.finish_stop(event)
+            case on.LessonsDue():
+                self._learning.learn()
             case on.PlanDue():
                 self._planning.request(now, outcome)
             case on.PlanMade():

@@ -166,6 +166,11 @@ class AttemptStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class LessonsDue:
+    """The loop has the time to learn from what has ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlanDue:
     """The loop is free to ask for a plan."""
 
@@ -205,6 +210,7 @@ Event = (
     | AttemptFinished
     | AttemptFailed
     | AttemptStopped
+    | LessonsDue
     | PlanDue
     | PlanMade
     | PlanningFailed

@@ -26,6 +26,11 @@ class Learning:
         self._unlearnt: list[Lesson] = []
         self.coverage = CoverageCounts()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is anything to learn."""
+        return bool(self._unlearnt)
+
     def end(self, workflow: WorkflowRecord, stage: StageRecord, attempt: Attempt) -> None:
         """A call has its result. Forced lengths and those that no output can have teach nothing."""
         if stage.usage is None:
