@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from maestro.costs import CoverageCounts, LengthOutcome
 from maestro.errors import InvalidInputError
@@ -23,7 +25,7 @@ class Learning:
         self._lengths = lengths
         self._costing = costing
         self._log = log
-        self._unlearnt: list[Lesson] = []
+        self._unlearnt: list[Callable[[], Lesson]] = []
         self.coverage = CoverageCounts()
 
     @property
@@ -44,7 +46,8 @@ class Learning:
         forecast = self._costing.cost(workflow, stage).forecasts.get(attempt.model)
         if forecast is not None and not cut:
             self.coverage = self.coverage.counted(forecast, tokens)
-        self._add(under_way.lesson(tokens, LengthOutcome.CENSORED if cut else LengthOutcome.COMPLETE))
+        outcome = LengthOutcome.CENSORED if cut else LengthOutcome.COMPLETE
+        self._add(partial(under_way.lesson, tokens, outcome))
 
     def under_way(self, workflow: WorkflowRecord, stage: StageRecord, attempt: Attempt) -> Unlearnt | None:
         """What is to be kept of an attempt that is told to stop; None where that can teach nothing."""
@@ -55,7 +58,7 @@ class Learning:
     def stop(self, unlearnt: Unlearnt, tokens: int) -> None:
         """A call was stopped after so many tokens: it would have had more."""
         if tokens > 0:
-            self._add(unlearnt.lesson(tokens, LengthOutcome.CENSORED))
+            self._add(partial(unlearnt.lesson, tokens, LengthOutcome.CENSORED))
 
     def forget(self, workflow_id: str) -> None:
         """A workflow has ended."""
@@ -63,8 +66,9 @@ class Learning:
 
     def learn(self) -> None:
         """Hands what was gathered to the predictor. What a node says that no output can have teaches nothing."""
-        for lesson in self._unlearnt:
+        for make in self._unlearnt:
             with suppress(InvalidInputError):
+                lesson = make()
                 self._lengths.learn(lesson)
                 if self._log is not None:
                     self._log.add(lesson)
@@ -75,7 +79,8 @@ class Learning:
         if self._log is not None and self._log.is_due(any_will_do=any_will_do):
             outcome.effects += self._log.saves(self._lengths.state)
 
-    def _add(self, lesson: Lesson) -> None:
+    def _add(self, lesson: Callable[[], Lesson]) -> None:
+        """Lessons are made when they are learnt: the call's result does not wait for it."""
         self._unlearnt.append(lesson)
         if len(self._unlearnt) >= self._lengths.lessons_together:
             self.learn()

@@ -23,8 +23,8 @@ from maestro_solver.predictor.stage_predictor import StagePredictor
 MOST_AHEAD = 64
 """So many calls of a workflow are looked at when it is accepted, the first ones; that takes some 5 ms."""
 
-TOLERATED_SHARE = 0.125
-"""A prompt that turns out to be off by more than this is looked at again."""
+TOLERATED_SHARE, TOLERATED_TOKENS = 0.125, 64
+"""A prompt that turns out to be off by more than both is looked at again."""
 
 WEIGHT_OF_ONE = 0.1
 """What one counted prompt says of the next ones, against those before it."""
@@ -92,7 +92,7 @@ class TrainedLengths(RoleLengths):
         ratio = min(2.0, max(0.5, call.prompt_tokens / max(1, expected_tokens)))
         self._scale[call.model] = known + WEIGHT_OF_ONE * (ratio - known)
         off = abs(call.prompt_tokens - expected_tokens * known)
-        if off <= TOLERATED_SHARE * call.prompt_tokens:
+        if off <= max(TOLERATED_TOKENS, TOLERATED_SHARE * call.prompt_tokens):
             return False
         self._look([call], keep_whole=True)
         return True
