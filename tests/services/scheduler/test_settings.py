@@ -20,14 +20,15 @@ def test_stages_start_by_urgency_where_plans_decide_residency_alone(scenario: st
 
 def test_a_scenario_chooses_what_forecasts_lengths(tmp_path: Path) -> None:
     shipped = (SCENARIOS / "laptop.yaml").read_text()
-    assert settings_of(load(SCENARIOS / "laptop.yaml")).trained
+    assert not settings_of(load(SCENARIOS / "laptop.yaml")).trained
+    assert settings_of(load(SCENARIOS / "one_node_4x80gb.yaml")).trained
     for line, trained, artefact in (
-        ("forecasts: role_statistics", False, None),
+        ("forecasts: trained", True, None),
         ("artefact: our_own", True, tmp_path / "our_own"),
     ):
         changed = tmp_path / "changed.yaml"
         changed.write_text(
-            shipped.replace("predictor:", f"predictor:\n  {line}").replace("  forecasts: trained ", "  #")
+            shipped.replace("predictor:", f"predictor:\n  {line}").replace("  forecasts: role_statistics ", "  #")
         )
         settings = settings_of(load(changed))
         assert (settings.trained, settings.artefact) == (trained, artefact)
