@@ -39,8 +39,9 @@ _SHIFT_DECADES: Final = 2.0
 
 
 @compiled
-def start_drafts(shop: Shop, search: Annealer, order: Integers, patience: float) -> None:
+def start_drafts(shop: Shop, search: Annealer, order: Integers, patience: float, seed: int) -> None:
     """Make an order's schedule the best one, and that of the deadlines, with the hopeless behind, the current draft."""
+    np.random.seed(seed)
     line, completion = timeline_at(search.lines, BEST), search.completion[BEST]
     search.cost[BEST] = decode_whole(shop, line, order, patience, completion, np.inf)
     for workflow in range(shop.least.size):

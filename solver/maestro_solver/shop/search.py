@@ -82,8 +82,8 @@ class KeySearch:
         self._slices = [0] * workers
         self._moves = [0] * workers
         self._scale = _lateness_scale(shop)
-        for search in self._searches:
-            start_drafts(self._shop, search, order, patience)
+        for worker, search in enumerate(self._searches):
+            start_drafts(self._shop, search, order, patience, self._seed_of(worker))
 
     def run(self, budget: Budget, on_round: Callable[[Found], None] | None = None) -> Found:
         """Anneal until the budget is spent; the best schedule so far, which ``on_round`` is told of now and then."""
@@ -110,11 +110,14 @@ class KeySearch:
         while self._shop.deadline.size and (progress := budget.progress(self._moves[worker])) < until:
             moves = budget.slice(self._moves[worker])
             temperature = self._scale * HOT_SHARE * (COLD_SHARE / HOT_SHARE) ** progress
-            seed = (self._seed * _SEED_STEP + worker * 7919 + self._slices[worker]) % 2**32
             drafting = progress < DRAFT_SHARE
-            search_keys(self._shop, self._searches[worker], drafting, moves, temperature, seed)
+            search_keys(self._shop, self._searches[worker], drafting, moves, temperature, self._seed_of(worker))
             self._moves[worker] += moves
             self._slices[worker] += 1
+
+    def _seed_of(self, worker: int) -> int:
+        """The seed of the worker's next slice."""
+        return (self._seed * _SEED_STEP + worker * 7919 + self._slices[worker]) % 2**32
 
     def _share_best(self) -> None:
         """Let every worker go on from the best schedule of all, unless its own current one is as good."""
