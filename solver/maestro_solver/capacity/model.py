@@ -171,7 +171,9 @@ def _solve(program: _Program, limit_s: float, gap_abs: float | None = None) -> O
         return Outcome(Solution((), {}), infeasible=False, bound=0.0)
     if limit_s <= 0:
         return Outcome(None, infeasible=False, bound=unproven)
-    solver = pulp.HiGHS(msg=False, timeLimit=limit_s, gapRel=_TOLERANCE if gap_abs is None else 0.0, gapAbs=gap_abs)
+    gap_rel = _TOLERANCE if gap_abs is None else 0.0
+    # Presolve of HiGHS 1.14 cuts the optimum off now and then: it "proves" half of what can be served.
+    solver = pulp.HiGHS(msg=False, timeLimit=limit_s, gapRel=gap_rel, gapAbs=gap_abs, presolve="off")
     program.lp.solve(solver)
     highs = program.lp.solverModel
     status = highs.getModelStatus()

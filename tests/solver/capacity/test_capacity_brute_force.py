@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from capacity_cases import fleet, model, problem, speed
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -86,7 +86,12 @@ def most_served(case: CapacityProblem, accelerators: tuple[Held, ...]) -> float:
     return -float(linprog(worth, A_ub=limits, b_ub=np.ones(len(limits)), bounds=(0, 1)).fun)
 
 
+def small(name: str, model: str, weight: float) -> Demand:
+    return Demand(name, model, requests_per_s=0.5, prompt_tokens=0, output_tokens=5, max_latency_s=0.8, weight=weight)
+
+
 @settings(max_examples=30, deadline=None)
+@example([(400, 20, 0.2, 0.2), (400, 20, 0.2, 1.0)], [small("b", "m", 2.0), small("c", "o", 1.0)])
 @given(st.lists(models, min_size=2, max_size=2), st.lists(demands, min_size=1, max_size=3, unique_by=lambda d: d.name))
 def test_plans_are_as_good_as_the_best_assignment(
     sizes: list[tuple[int, int, float, float]], asked: list[Demand]

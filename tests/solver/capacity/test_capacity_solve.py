@@ -111,11 +111,11 @@ class TestAllIsServed:
 
     def test_a_cluster_is_used_up_to_its_limit(self) -> None:
         case = problem(
-            fleet(model("m"), clusters={"a": 3, "b": 3}, per_cluster={"a": 1}), demand("d", requests_per_s=12.0)
+            fleet(model("m"), clusters={"a": 3, "b": 3}, per_cluster={"a": 1}), demand("d", requests_per_s=16.0)
         )
         plan = solved(case, 6)
         assert plan.status is CapacityStatus.OPTIMAL
-        assert sorted(replica.cluster for replica in plan.replicas) == ["a", "b", "b"]
+        assert sorted(replica.cluster for replica in plan.replicas) == ["a", "b", "b", "b"]
 
     def test_pinned_replicas_stay_where_they_are(self) -> None:
         case = problem(fleet(model("m", pinned_on=frozenset({"c-1"})), model("o", 700)), demand("d", "o"))
