@@ -27,19 +27,6 @@ from maestro.reasons import Reason
 from maestro.status import StageState, StageStatus, WorkflowState
 
 
-@pytest.fixture
-def service():
-    return ScriptedScheduler()
-
-
-@pytest.fixture(params=[maestro.Client, maestro.AsyncClient], ids=["blocking", "asyncio"])
-async def caller(request, service):
-    async with serving(service) as address:
-        found = Caller(request.param, address)
-        yield found
-        await found.close()
-
-
 async def test_that_a_workflow_arrives_as_it_was_submitted(caller, service):
     spec = workflow(llm("a"), llm("b", "a", content="{{a.output}}"))
     assert await caller.call("submit", spec) == "w1"

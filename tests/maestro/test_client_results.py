@@ -3,8 +3,7 @@
 import pickle
 
 import pytest
-from client_caller import Caller
-from scripted_scheduler import ScriptedScheduler, serving, status
+from scripted_scheduler import status
 from workflow_builders import llm, workflow
 
 import maestro
@@ -17,19 +16,6 @@ EVENTS = [
     WorkflowChanged(1, 1.0, status(stages=())),
     WorkflowChanged(3, 3.0, status(state=WorkflowState.SUCCEEDED, stages=())),
 ]
-
-
-@pytest.fixture
-def service():
-    return ScriptedScheduler()
-
-
-@pytest.fixture(params=[maestro.Client, maestro.AsyncClient], ids=["blocking", "asyncio"])
-async def caller(request, service):
-    async with serving(service) as address:
-        found = Caller(request.param, address)
-        yield found
-        await found.close()
 
 
 async def test_that_a_result_has_outputs_and_failures(caller, service):

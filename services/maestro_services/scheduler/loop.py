@@ -152,7 +152,7 @@ class SchedulerLoop:
             return
         now = self.clock.now()
         with self._giving_up():
-            if self.core.has_lessons:
+            if self.core.lessons_are_due:
                 self._settle(self.core.handle(LessonsDue(), now), None)
             if self.core.plan_is_due(now):
                 self._settle(self.core.handle(PlanDue(), now), None)

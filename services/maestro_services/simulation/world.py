@@ -12,6 +12,7 @@ from maestro.status import StageState, WorkflowState, WorkflowStatus
 from maestro_services.scheduler.core import CoreConfig, SchedulerCore
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
+from maestro_services.scheduler.core.lengths import RoleLengths
 from maestro_services.simulation.clients import Clients, Submission, WholeWorkflows
 from maestro_services.simulation.engine_model import EngineModel
 from maestro_services.simulation.events import EventQueue
@@ -81,7 +82,7 @@ class Simulation:
         self.events = EventQueue()
         self.tally = Tally()
         predictor = make_predictor(self._length_of)
-        self.core = SchedulerCore(config, predictor, epoch=1, prompts=SizedPrompts(config.fleet.models))
+        self.core = SchedulerCore(config, RoleLengths(predictor), epoch=1, prompts=SizedPrompts(config.fleet.models))
         self.stages = 0
         self._config = config
         self._planner = planner

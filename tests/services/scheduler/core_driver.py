@@ -16,6 +16,7 @@ from maestro_services.scheduler.core import SchedulerCore
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
 from maestro_services.scheduler.core.config import CoreConfig
+from maestro_services.scheduler.core.lengths import RoleLengths
 from maestro_solver.planner import PlannerConfig, plan
 from maestro_solver.predictor import LengthPredictor, PredictorConfig
 
@@ -41,7 +42,7 @@ class Driver:
 
     def __post_init__(self) -> None:
         """Starts a core that knows nothing."""
-        self.core = SchedulerCore(self.config, LengthPredictor(PredictorConfig()), epoch=self.epoch)
+        self.core = SchedulerCore(self.config, RoleLengths(LengthPredictor(PredictorConfig())), epoch=self.epoch)
 
     def post(self, event: on.Event) -> do.Outcome:
         """Hands an event in and keeps what follows."""

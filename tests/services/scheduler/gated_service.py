@@ -17,6 +17,7 @@ from maestro.v1 import scheduler_pb2_grpc
 from maestro.validation import WorkflowLimits
 from maestro_services.scheduler.client_server import SchedulerServicer
 from maestro_services.scheduler.core import CoreConfig, SchedulerCore
+from maestro_services.scheduler.core.lengths import RoleLengths
 from maestro_services.scheduler.loop import SchedulerLoop
 from maestro_services.scheduler.store import Store
 from maestro_services.scheduler.store.writer import Write
@@ -79,7 +80,7 @@ async def gated_service(
 ) -> AsyncIterator[GatedService]:
     """A service on a free port of the loopback, with its gate open."""
     store, views = GatedStore(folder, synchronous), Views(watcher_buffer)
-    core = SchedulerCore(config or core_config(), LengthPredictor(), epoch=1)
+    core = SchedulerCore(config or core_config(), RoleLengths(LengthPredictor()), epoch=1)
     loop = SchedulerLoop(core, store, views, lambda _: None, store.failures.append)
     models, classes = frozenset(fleet().models), frozenset(core_config().slo_classes)
     submissions = Submissions(loop, store, limits=WorkflowLimits(), models=models, slo_classes=classes, queue=queue)

@@ -128,6 +128,27 @@ def test_sleeping_engines_leave_where_a_load_needs_what_they_keep_of_the_device(
     assert len(driver.take(do.LoadReplica)) == 1
 
 
+def test_a_sleeping_engine_that_its_node_would_not_stop_is_woken_again() -> None:
+    driver = sleeper(sleeping_bytes=GIB)
+    first = resident(driver, "writer")
+    evict_for(driver, "critic")
+    driver.post(on.ReplicaAsleep(GPU, "writer", first))
+    driver.post(on.ReplicaCommandRefused(GPU, "writer", first))
+    assert not driver.core._state.accelerators[GPU].sleeping["writer"].leaving
+
+
+def test_people_are_told_that_waking_up_takes_less_than_a_start() -> None:
+    driver = sleeper()
+    resident(driver, "writer")
+    second = resident(driver, "critic")
+    evict_for(driver, "writer")
+    workflow_id = f"writer-{driver.now}"
+    driver.post(on.ReplicaAsleep(GPU, "critic", second))
+    assert driver.core.load_notes(workflow_id, driver.now) == {
+        "only": f"waiting for writer to load on {GPU} (0 s of about 0 s)"
+    }
+
+
 def test_a_model_larger_than_host_memory_is_unloaded() -> None:
     driver = sleeper(host_gib=1)
     generation = resident(driver, "writer")

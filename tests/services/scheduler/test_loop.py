@@ -13,6 +13,7 @@ from maestro.errors import UnreachableError
 from maestro.workflow import WorkflowSpec
 from maestro_services.scheduler.core import SchedulerCore
 from maestro_services.scheduler.core import events as on
+from maestro_services.scheduler.core.lengths import RoleLengths
 from maestro_services.scheduler.core.outcome import AcknowledgeAttempts, Effect, LoadReplica, RequestPlan
 from maestro_services.scheduler.loop import SchedulerLoop
 from maestro_services.scheduler.store import Store
@@ -53,7 +54,7 @@ def raising(error: BaseException) -> None:
 async def test_an_event_that_breaks_the_core_stops_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     """A core that raised half way through cannot be trusted; what is durable is whole, and the next one goes on."""
     failures: list[BaseException] = []
-    core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
+    core = SchedulerCore(core_config(), RoleLengths(LengthPredictor()), epoch=1)
     loop = SchedulerLoop(core, cast("Store", SlowStore()), Views(watcher_buffer=10), [].append, failures.append)
 
     def broken(event: on.Event, now: float) -> None:
@@ -71,7 +72,7 @@ async def test_effects_wait_until_they_are_written_and_views_until_they_are_dura
     """Tests invariant: nothing is shown, and no node forgets a result, before it is durable."""
     effects: list[Effect] = []
     store, views = SlowStore(), Views(watcher_buffer=10)
-    core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
+    core = SchedulerCore(core_config(), RoleLengths(LengthPredictor()), epoch=1)
     loop = SchedulerLoop(core, cast("Store", store), views, effects.append, raising)
     loop.post(on.NodeRegistered("left-node", "i", "127.0.0.1:1", frozenset(fleet().models)))
     loop.post(on.NodeStatusReported("left-node", "i", (), ()))
@@ -101,7 +102,7 @@ async def test_effects_wait_until_they_are_written_and_views_until_they_are_dura
 async def test_what_leaves_nothing_to_store_does_not_wait() -> None:
     effects: list[Effect] = []
     store = SlowStore()
-    core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
+    core = SchedulerCore(core_config(), RoleLengths(LengthPredictor()), epoch=1)
     loop = SchedulerLoop(core, cast("Store", store), Views(watcher_buffer=10), effects.append, raising)
     loop.post(on.NodeRegistered("left-node", "i", "127.0.0.1:1", frozenset(fleet().models)))
     loop.post(on.NodeStatusReported("left-node", "i", (), (on.AttemptReport("gone/x/1", running=True),)))

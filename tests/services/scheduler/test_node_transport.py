@@ -18,6 +18,7 @@ from maestro.v1 import fleet_pb2, fleet_pb2_grpc, node_pb2
 from maestro_services.scheduler.core import SchedulerCore
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
+from maestro_services.scheduler.core.lengths import RoleLengths
 from maestro_services.scheduler.core.records import NodeState
 from maestro_services.scheduler.dispatch import Dispatcher
 from maestro_services.scheduler.fleet_server import FleetServicer
@@ -112,7 +113,7 @@ class FleetService:
 async def fleet_service(folder: Path) -> AsyncIterator[FleetService]:
     """The service on a free port of the loopback, with its gate open."""
     store, views = GatedStore(folder), Views(watcher_buffer=10)
-    core = SchedulerCore(core_config(), LengthPredictor(), epoch=1)
+    core = SchedulerCore(core_config(), RoleLengths(LengthPredictor()), epoch=1)
 
     def carry_out(effect: do.Effect) -> None:
         dispatcher.carry_out(effect)

@@ -38,7 +38,6 @@ from maestro_services.scheduler.core.state import SchedulerState
 from maestro_services.scheduler.core.suitability import Suitability
 from maestro_services.scheduler.core.tool_stages import ToolStages
 from maestro_solver.heuristics.policies import POLICIES
-from maestro_solver.predictor import LengthPredictor
 
 HEARTBEAT_OF_TIME_S = 1.0
 
@@ -49,23 +48,23 @@ class SchedulerCore:
     def __init__(
         self,
         config: CoreConfig,
-        predictor: LengthPredictor | RoleLengths,
+        lengths: RoleLengths,
         *,
         epoch: int,
         sequence: int = 0,
         prompts: PromptSource | None = None,
         lessons: LessonLog | None = None,
     ) -> None:
-        """``epoch`` is larger than that of any earlier scheduler on the same store; ``sequence`` the last one used.
+        """``lengths`` forecasts outputs. ``epoch`` is larger than that of any earlier scheduler on the same store.
 
-        ``prompts``: where prompts come from; None: from the texts of the stages. ``lessons``: where what is learnt goes
-        on being kept; None: nothing is kept.
+        ``sequence``: the last one used there. ``prompts``: where prompts come from; None: from the texts of the stages.
+        ``lessons``: where what is learnt goes on being kept; None: nothing is kept.
         """
         self._state = SchedulerState.initial(config, epoch, sequence)
-        self._lengths = predictor if isinstance(predictor, RoleLengths) else RoleLengths(predictor)
+        self._lengths = lengths
         self._prompts = prompts or Prompts(config)
-        self._costing = Costing(config, self._lengths, self._prompts)
-        self._learning = Learning(self._lengths, self._costing, lessons)
+        self._costing = Costing(config, lengths, self._prompts)
+        self._learning = Learning(lengths, self._costing, lessons)
         sleep = Sleep(self._state)
         self._snapshots = Snapshots(self._state, self._costing, sleep)
         ordering = _ordering(config, self._costing.pace, self._state.fairness)
@@ -119,9 +118,9 @@ class SchedulerCore:
         return min(candidates)
 
     @property
-    def has_lessons(self) -> bool:
-        """Whether a LessonsDue event would teach the predictor something."""
-        return self._learning.is_behind
+    def lessons_are_due(self) -> bool:
+        """Whether a LessonsDue event should be posted now."""
+        return self._learning.is_due
 
     def plan_is_due(self, now: float) -> bool:
         """Whether a PlanDue event should be posted now."""

@@ -58,10 +58,11 @@ class Fairness:
 
     def debts_s(self) -> dict[str, float]:
         """By tenant the seconds of work that it has had less than its least share of what was started."""
-        total_s = sum(self._started_s.values())
-        debts = {name: least * total_s - self._started_s.get(name, 0.0) for name, least in self._least_shares.items()}
-        return {name: debt_s for name, debt_s in debts.items() if debt_s > 0.0}
+        return {name: debt_s for name in self._least_shares if (debt_s := self._debt_s(name)) > 0.0}
 
     def _is_owed(self, tenant: str) -> bool:
         """Whether the tenant has had less than its least share; fading leaves shares as they are."""
-        return tenant in self._least_shares and tenant in self.debts_s()
+        return tenant in self._least_shares and self._debt_s(tenant) > 0.0
+
+    def _debt_s(self, tenant: str) -> float:
+        return self._least_shares[tenant] * sum(self._started_s.values()) - self._started_s.get(tenant, 0.0)

@@ -29,9 +29,9 @@ class Learning:
         self.coverage = CoverageCounts()
 
     @property
-    def is_behind(self) -> bool:
-        """Whether there is anything to learn."""
-        return bool(self._unlearnt)
+    def is_due(self) -> bool:
+        """Whether half of what is learnt together has gathered: who learns between events then never does in one."""
+        return 2 * len(self._unlearnt) >= self._lengths.lessons_together
 
     def end(self, workflow: WorkflowRecord, stage: StageRecord, attempt: Attempt) -> None:
         """A call has its result. Forced lengths and those that no output can have teach nothing."""

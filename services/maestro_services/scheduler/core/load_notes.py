@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from maestro.fleet import WeightTier
-from maestro.performance import load_s
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase
-from maestro_services.scheduler.core.records import AcceleratorRecord, StageRecord
+from maestro_services.scheduler.core.records import StageRecord
 from maestro_services.scheduler.core.state import SchedulerState
 
 _FOR_A_MODEL = (Reason.WAITING_FOR_LOAD, Reason.WAITING_FOR_PLAN)
@@ -30,15 +29,10 @@ def _under_way(state: SchedulerState, stage: StageRecord, now: float) -> str:
     if not loading:
         return ""
     ready_at_s, accelerator, model = min(loading, key=lambda one: one[0])
-    about_s = expected_load_s(state, accelerator, model)
+    tier = WeightTier.HOST if accelerator.replicas[model].waking else WeightTier.DISK
+    about_s = state.load_s(accelerator, state.config.fleet.models[model], tier)
     so_far_s = max(0.0, about_s - (ready_at_s - now))
     return f"waiting for {model} to load on {accelerator.spec.name} ({so_far_s:.0f} s of about {about_s:.0f} s)"
-
-
-def expected_load_s(state: SchedulerState, accelerator: AcceleratorRecord, model: str) -> float:
-    """Seconds that a load from disk takes by the scenario's figures."""
-    node = state.nodes[accelerator.node].spec
-    return load_s(state.config.fleet.models[model], node, accelerator.spec.kind, WeightTier.DISK)
 
 
 def _failed(state: SchedulerState, stage: StageRecord, now: float) -> str:

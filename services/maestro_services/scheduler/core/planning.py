@@ -68,7 +68,7 @@ class Planning:
             outcome.effects.append(ReportFallback(provenance.fallback_reason))
         fresh = self._snapshots.for_plan(now)
         rebased = rebase(plan, fresh, tick_s=self._state.config.tick_s)
-        if rebased is None or check(fresh, rebased):
+        if check(fresh, rebased):
             outcome.effects.append(ReportFallback(Reason.PLAN_REJECTED_BY_CHECKER))
             self._state.plan_wanted = True
             self._news.forget()

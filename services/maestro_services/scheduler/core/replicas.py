@@ -65,6 +65,7 @@ class Replicas:
         What cannot be woken up is stopped, and loaded like any other.
         """
         accelerator = self._state.accelerators[event.accelerator]
+        self._sleep.stay(accelerator, event.model, event.generation)
         replica = accelerator.replicas.get(event.model)
         if replica is None or replica.generation != event.generation:
             return

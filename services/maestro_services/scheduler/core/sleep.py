@@ -7,7 +7,6 @@ as its rest of device memory is wanted for a load, or its host memory for an eng
 from __future__ import annotations
 
 from maestro.fleet import ModelSpec, WeightTier
-from maestro.performance import load_s
 from maestro.snapshot import ReplicaPhase
 from maestro_services.scheduler.core.outcome import Outcome, SleepReplica, UnloadReplica, WakeReplica
 from maestro_services.scheduler.core.records import AcceleratorRecord
@@ -27,17 +26,17 @@ class Sleep:
         """Seconds until the model would serve: woken up where it sleeps, started where it does not."""
         sleeping = accelerator.sleeping.get(model.name)
         asleep = sleeping is not None and not sleeping.leaving
-        return self._seconds(accelerator, model, WeightTier.HOST if asleep else WeightTier.DISK)
+        return self._state.load_s(accelerator, model, WeightTier.HOST if asleep else WeightTier.DISK)
 
     def quickest_load_s(self, accelerator: AcceleratorRecord, model: ModelSpec) -> float:
         """No load of the model there takes less, whatever sleeps."""
         node = self._state.nodes[accelerator.node].spec
-        return self._seconds(accelerator, model, WeightTier.HOST if node.engines_sleep else WeightTier.DISK)
+        return self._state.load_s(accelerator, model, WeightTier.HOST if node.engines_sleep else WeightTier.DISK)
 
     def return_s(self, accelerator: AcceleratorRecord, replica: ReplicaRecord) -> float:
         """Seconds until a replica would serve again if it were evicted now."""
         tier = WeightTier.HOST if self.can_sleep(accelerator, replica) else WeightTier.DISK
-        return self._seconds(accelerator, self._models[replica.model], tier)
+        return self._state.load_s(accelerator, self._models[replica.model], tier)
 
     def can_sleep(self, accelerator: AcceleratorRecord, replica: ReplicaRecord) -> bool:
         """Whether the replica would sleep rather than end.
@@ -65,6 +64,12 @@ class Sleep:
         if replica is not None and replica.generation == generation and not replica.waking:
             self._state.hosts.remove(accelerator, model)
             accelerator.sleeping[model] = SleepingReplica(model, generation, replica.kv_pool_bytes, replica.last_used_s)
+
+    def stay(self, accelerator: AcceleratorRecord, model: str, generation: int) -> None:
+        """A node would not stop a sleeping engine: it sleeps on, and may be asked again."""
+        sleeping = accelerator.sleeping.get(model)
+        if sleeping is not None and sleeping.generation == generation:
+            sleeping.leaving = False
 
     def wake(self, accelerator: AcceleratorRecord, model: str, ready_at_s: float, outcome: Outcome) -> int | None:
         """Brings a sleeping engine back and returns its generation; None where none sleeps."""
@@ -124,9 +129,6 @@ class Sleep:
             outcome.effects.append(
                 UnloadReplica(accelerator.node, accelerator.spec.name, sleeping.model, sleeping.generation)
             )
-
-    def _seconds(self, accelerator: AcceleratorRecord, model: ModelSpec, tier: WeightTier) -> float:
-        return load_s(model, self._state.nodes[accelerator.node].spec, accelerator.spec.kind, tier)
 
 
 def _first_to_leave(sleeping: SleepingReplica) -> tuple[bool, float]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from maestro.fleet import NodeSpec
+from maestro.fleet import ModelSpec, NodeSpec, WeightTier
+from maestro.performance import load_s
 from maestro.plan import Plan
 from maestro.snapshot import StageKey
 from maestro_services.scheduler.core.agenda import Agenda
@@ -114,6 +115,10 @@ class SchedulerState:
         """Takes out the tool stages whose time has come."""
         while self.tool_timers and self.tool_timers[0][0] <= now:
             yield heappop(self.tool_timers)[1]
+
+    def load_s(self, accelerator: AcceleratorRecord, model: ModelSpec, tier: WeightTier) -> float:
+        """Seconds of a load there, from where the weights are to readiness."""
+        return load_s(model, self.nodes[accelerator.node].spec, accelerator.spec.kind, tier)
 
     def on_node(self, node: str) -> list[AcceleratorRecord]:
         """The node's accelerators; to be read only."""
