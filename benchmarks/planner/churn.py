@@ -16,31 +16,17 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from random import Random
+from dataclasses import dataclass, field
 
 from later import moments_later, still_to_do
+from replay import POLICIES, Run, replay
 
 from maestro.plan import Plan
-from maestro.scenario import Scenario, load
 from maestro.snapshot import Snapshot
-from maestro_services.scheduler.settings import settings_of
-from maestro_services.simulation.engine_model import EngineModel
 from maestro_services.simulation.planner import ChargedPlanner
-from maestro_services.simulation.policies import policy_named
-from maestro_services.simulation.workload.arrivals import Process, arrivals
-from maestro_services.simulation.workload.families import family
-from maestro_services.simulation.workload.models_map import spread
-from maestro_services.simulation.workload.source import WorkloadModel, workflows
-from maestro_services.simulation.world import Simulation, Window
 
-SCENARIO = Path(__file__).parents[2] / "scenarios" / "one_node_4x80gb.yaml"
 AFTER_S = 0.5
 """Seconds between a plan and the next."""
-
-POLICIES = {"residency": "planner", "stages": "planner-places-stages"}
 
 
 @dataclass(frozen=True)
@@ -61,28 +47,11 @@ class TwicePlanner(ChargedPlanner):
 def main() -> int:
     """Run what the arguments say; 0 if at most 5 % of all decisions change."""
     arguments = _arguments()
-    pairs = replay(arguments.decides, arguments.seed, arguments.rate, arguments.duration, arguments.churn)
+    run = Run(arguments.decides, arguments.seed, arguments.rate, arguments.duration, arguments.churn)
+    pairs = replay(run, TwicePlanner).pairs
     figures = figures_of(pairs)
     sys.stdout.write(json.dumps({"decides": arguments.decides, **figures}, indent=2) + "\n")
     return 0 if figures["changed_share"] <= 0.05 else 1
-
-
-def replay(decides: str, seed: int, rate_per_s: float, duration_s: float, churn: float | None) -> list[tuple[int, int]]:
-    """Of each plan of a run the decisions still to be carried out, and how many of them the next plan changes."""
-    scenario, policy = load(SCENARIO), policy_named(POLICIES[decides])
-    settings = settings_of(scenario)
-    weights = settings.core.weights
-    config = replace(
-        settings.core,
-        starts=policy.start_order(settings.core.starts),
-        min_plan_interval_s=5.0,
-        weights=weights if churn is None else replace(weights, churn=churn),
-    )
-    planner = TwicePlanner(settings.planner)
-    simulation = Simulation(config, partial(policy.predictor, settings.predictor), planner, EngineModel(), seed)
-    instants = arrivals(Process.POISSON, rate_per_s, Random(f"arrivals/{seed}"))
-    simulation.run(workflows(_workload(scenario, config.reference_kind), instants, seed), Window(duration_s))
-    return planner.pairs
 
 
 def figures_of(pairs: Sequence[tuple[int, int]]) -> dict[str, float]:
@@ -98,11 +67,6 @@ def figures_of(pairs: Sequence[tuple[int, int]]) -> dict[str, float]:
         "largest_share": max(shares, default=0.0),
         "plans_without_change": sum(not share for share in shares),
     }
-
-
-def _workload(scenario: Scenario, reference_kind: str) -> WorkloadModel:
-    shapes, models = family("agents"), scenario.model_specs
-    return WorkloadModel(shapes, spread(shapes, models), models, reference_kind, EngineModel(), tells_truth=False)
 
 
 def _arguments() -> argparse.Namespace:

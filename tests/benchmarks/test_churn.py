@@ -5,6 +5,7 @@ from __future__ import annotations
 import churn
 import pytest
 from later import moments_later, still_to_do
+from replay import Run, replay
 
 from maestro_solver.check import check
 from maestro_solver.planner import PlannerConfig, plan
@@ -16,7 +17,8 @@ MOST_CHANGED = 0.05
 @pytest.mark.timeout(300)
 def test_ten_minutes_of_residency_plans_change_next_to_nothing_without_an_event() -> None:
     """Tests the golden replay: each plan of a run at high contention, made again half a second later."""
-    figures = churn.figures_of(churn.replay("residency", seed=1, rate_per_s=0.706, duration_s=600.0, churn=None))
+    run = Run("residency", seed=1, rate_per_s=0.706, duration_s=600.0)
+    figures = churn.figures_of(replay(run, churn.TwicePlanner).pairs)
     assert figures["plans"] > 20
     assert figures["changed_share"] <= MOST_CHANGED
 

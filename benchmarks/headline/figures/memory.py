@@ -22,6 +22,9 @@ NAMES = {
     "planner-reserves-8192": "8,192 tokens a call",
     "planner-reserves-4096-more": "prompt + 4,096 tokens",
     "planner": "prompt + predicted p95",
+    "planner-reserves-x1.3": "prompt + 1.3 x p95",
+    "planner-reserves-x1.6": "prompt + 1.6 x p95",
+    "planner-reserves-x2": "prompt + 2 x p95",
     "planner-true-lengths": "prompt + true length",
 }
 
@@ -85,7 +88,7 @@ MEMORY = Figure(
     name="memory",
     title="KV memory reserved",
     about=(
-        "The integral of reserved KV memory over time for a million tokens served, by the planner with four rules of "
+        "The integral of reserved KV memory over time for a million tokens served, by the planner with seven rules of "
         "reserving. Beside it what the rule costs: calls that outgrow their reservation, requests that engines "
         "preempt, models loaded and evicted, deadlines met. Calls longer than 8,192 tokens keep their prediction."
     ),

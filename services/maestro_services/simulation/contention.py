@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from maestro.errors import InvalidInputError
 from maestro_services.simulation.experiment import Experiment, run
 from maestro_services.simulation.policies import policy_named
 from maestro_services.simulation.sweep import fingerprint
@@ -21,6 +22,7 @@ STEPS = 6
 """Halvings of the bracket: the rate is found to within 2 % of a factor of two."""
 
 FIRST_RATE_PER_S = 0.1
+LEAST_RATE_PER_S = FIRST_RATE_PER_S / 1024
 LARGEST_RATE_PER_S = 1000.0
 
 OnStep = Callable[[float, float], None]
@@ -31,6 +33,7 @@ def rate_at(experiment: Experiment, attainment: float, cache: Path, on_step: OnS
     """The workflows a second at which EDF attains ``attainment`` on this fleet and workload.
 
     ``experiment.rate_per_s`` does not matter. The answer is kept in ``cache``, a folder, by what the experiment is.
+    Raises InvalidInputError where there is no such rate: at the least one EDF attains less, at the largest one as much.
     """
     known = known_rate(experiment, attainment, cache)
     if known is not None:
@@ -54,15 +57,27 @@ def _file(experiment: Experiment, attainment: float, cache: Path) -> Path:
 def _bisect(attained: Callable[[float], float], wanted: float) -> float:
     """The rate at which a falling function meets ``wanted``, on a logarithmic scale."""
     low = FIRST_RATE_PER_S
-    while attained(low) < wanted and low > FIRST_RATE_PER_S / 1024:
+    while (share := attained(low)) < wanted:
+        if low <= LEAST_RATE_PER_S:
+            raise _without_rate(f"EDF attains only {share:.0%} at {low:g} workflows a second", wanted)
         low /= 2
     high = 2 * low
-    while attained(high) >= wanted and high < LARGEST_RATE_PER_S:
+    while attained(high) >= wanted:
+        if high >= LARGEST_RATE_PER_S:
+            raise _without_rate(f"EDF attains as much at {high:g} workflows a second", wanted)
         low, high = high, 2 * high
     for _ in range(STEPS):
         middle = (low * high) ** 0.5
         low, high = (middle, high) if attained(middle) >= wanted else (low, middle)
     return float((low * high) ** 0.5)
+
+
+def _without_rate(found: str, wanted: float) -> InvalidInputError:
+    return InvalidInputError(
+        "load",
+        f"has no rate here: EDF should attain {wanted:.0%}, but {found}",
+        remedy="give --rate, a longer --duration, or a fleet and deadlines that suit the workload",
+    )
 
 
 def _attained(experiment: Experiment, on_step: OnStep | None) -> float:

@@ -1,4 +1,4 @@
-"""Reservations by a rule of thumb, as engines and schedulers without a predictor make them."""
+"""Reservations by another rule than the predicted p95: by thumb, as without a predictor, or with something added."""
 
 from __future__ import annotations
 
@@ -35,4 +35,19 @@ class GenerousPredictor(LengthPredictor):
             case Generosity.OUTPUT_4096:
                 reserved = 4096.0
         raised = LengthForecast(found.p50_tokens, found.p90_tokens, max(found.p90_tokens, reserved))
+        return raised.capped(features.max_tokens)
+
+
+class CarefulPredictor(LengthPredictor):
+    """Learns and predicts as usual, but for the p95, which memory is reserved for: that is so many times as long."""
+
+    def __init__(self, config: PredictorConfig, factor: float) -> None:
+        """``factor``: 1 or more."""
+        super().__init__(config)
+        self._factor = factor
+
+    def forecast(self, features: LengthFeatures) -> LengthForecast:
+        """The forecast with a longer p95, within what may be asked for."""
+        found = super().forecast(features)
+        raised = LengthForecast(found.p50_tokens, found.p90_tokens, self._factor * found.p95_tokens)
         return raised.capped(features.max_tokens)

@@ -7,10 +7,13 @@ from simulated_world import experiment
 
 from maestro.costs import LengthFeatures
 from maestro.errors import InvalidInputError
+from maestro.plan import PlanSource
 from maestro_services.simulation.experiment import run
-from maestro_services.simulation.policies import LENGTH_FACTORS, LIMITS_S, POLICIES, policy_named
+from maestro_services.simulation.planner import ChargedPlanner
+from maestro_services.simulation.policies import LENGTH_FACTORS, LIMITS_S, POLICIES, RESERVE_FACTORS, policy_named
 from maestro_solver.heuristics.dispatch import DISPATCH_POLICIES, URGENCY
 from maestro_solver.planner import PlannerConfig
+from maestro_solver.planner.generate import generate
 from maestro_solver.predictor import PredictorConfig
 
 FEATURES = LengthFeatures("app", "role", "phase", "model", prompt_tokens=1000, max_tokens=4096)
@@ -30,8 +33,12 @@ def test_limits_are_what_their_names_say() -> None:
     assert policy_named("oracle").planner_config(config).limit_s == 4.0
 
 
-def test_the_portfolio_alone_has_no_exact_model() -> None:
-    assert policy_named("portfolio-places-stages").planner_config(PlannerConfig()).max_exact_stages == 0
+def test_the_portfolio_alone_searches_nothing() -> None:
+    snapshot, config = generate("contended", 40, 4, seed=3), PlannerConfig(limit_s=0.1)
+    made, _ = ChargedPlanner(config, policy_named("portfolio-places-stages").plans_by).plan(snapshot)
+    assert made.provenance.source is PlanSource.PORTFOLIO
+    searched, _ = ChargedPlanner(config, policy_named("planner-places-stages").plans_by).plan(snapshot)
+    assert searched.provenance.objective < made.provenance.objective
 
 
 def test_stages_start_in_the_order_of_the_name_where_plans_do_not_place_them() -> None:
@@ -43,6 +50,12 @@ def test_stages_start_in_the_order_of_the_name_where_plans_do_not_place_them() -
 @pytest.mark.parametrize("factor", LENGTH_FACTORS)
 def test_every_forecast_is_off_by_the_factor(factor: float) -> None:
     assert forecast(f"planner-lengths-x{factor:g}") == pytest.approx([factor * each for each in forecast("planner")])
+
+
+@pytest.mark.parametrize("factor", RESERVE_FACTORS)
+def test_more_than_the_p95_can_be_reserved(factor: float) -> None:
+    *learnt, p95 = forecast("planner")
+    assert forecast(f"planner-reserves-x{factor:g}") == pytest.approx([*learnt, min(4096.0, factor * p95)])
 
 
 def test_the_oracle_knows() -> None:

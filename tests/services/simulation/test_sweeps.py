@@ -147,3 +147,13 @@ def test_the_rate_of_a_contention_is_found_and_remembered(tmp_path: Path, monkey
     assert 0.01 < rate < 10.0
     assert rate_at(small, 0.5, tmp_path, lambda found, attained: tried.append(-1.0)) == rate
     assert -1.0 not in tried
+
+
+def test_a_load_that_no_rate_has_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maestro_services.simulation.contention.LEAST_RATE_PER_S", 0.05)
+    with pytest.raises(InvalidInputError, match=r"EDF should attain 110%, but EDF attains only \d+% at 0.05 .*--rate"):
+        rate_at(experiment(duration_s=60.0), 1.1, tmp_path)
+    monkeypatch.setattr("maestro_services.simulation.contention.LARGEST_RATE_PER_S", 0.1)
+    with pytest.raises(InvalidInputError, match=r"EDF should attain 0%, but EDF attains as much at 0.2"):
+        rate_at(experiment(duration_s=60.0), 0.0, tmp_path)
+    assert not list(tmp_path.iterdir())
