@@ -50,9 +50,14 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
     record: Annotated[
         Path | None, typer.Option(help="File for all that happens, JSON lines; one seed, no out.")
     ] = None,
+    snapshots: Annotated[
+        Path | None, typer.Option(help="Folder for snapshots that maestro plan reads; one seed, no out.")
+    ] = None,
+    snapshot_every: Annotated[float, typer.Option(help="Virtual seconds between snapshots.", min=0.001)] = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a scenario: the real scheduler and planner, with engines made of its performance model."""
+    from contextlib import ExitStack
     from functools import partial
 
     from rich.progress import Progress
@@ -61,13 +66,15 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
     from maestro_services.simulation.experiment import run
     from maestro_services.simulation.policies import policy_named
     from maestro_services.simulation.recorder import recording
+    from maestro_services.simulation.snapshot_recording import recording_snapshots
     from maestro_services.simulation.sweep import sweep
 
     policy_named(policy)  # what is wrong is said before minutes of looking for the rate
     if load is not None and rate is not None:
         raise InvalidInputError("load", "and rate are both given", remedy="give one of them")
-    if record is not None and (seeds > 1 or out is not None):
-        raise InvalidInputError("record", "goes with one seed and no out", remedy="leave seeds and out away")
+    for option, path in (("record", record), ("snapshots", snapshots)):
+        if path is not None and (seeds > 1 or out is not None):
+            raise InvalidInputError(option, "goes with one seed and no out", remedy="leave seeds and out away")
     experiment = _experiment(
         scenario, trace or [], workload, models_map, arrivals, process, duration, workflows, plan_interval
     )
@@ -79,11 +86,13 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
         def show(seed: int, share: float) -> None:
             bar.update(tasks[seed], completed=share)
 
-        if record is None:
+        if record is None and snapshots is None:
             results = sweep(experiment, policy, range(1, seeds + 1), out=out, jobs=jobs, ray=ray, progress=show)
         else:
-            with recording(record) as recorder:
-                results = {"seeds": [run(experiment, policy_named(policy), 1, partial(show, 1), recorder)]}
+            with ExitStack() as files:
+                recorder = files.enter_context(recording(record)) if record else None
+                kept = files.enter_context(recording_snapshots(snapshots, snapshot_every)) if snapshots else None
+                results = {"seeds": [run(experiment, policy_named(policy), 1, partial(show, 1), recorder, kept)]}
     emit(results, as_json=as_json, view=_view(results["seeds"], policy))
 
 

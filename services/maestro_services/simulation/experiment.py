@@ -16,12 +16,14 @@ from maestro_services.simulation.faults import FaultModel, faults
 from maestro_services.simulation.planner import ChargedPlanner
 from maestro_services.simulation.policies import SimulatedPolicy
 from maestro_services.simulation.recorder import Recorder
+from maestro_services.simulation.snapshot_recording import RecordedPlanner, SnapshotRecorder
 from maestro_services.simulation.workload.arrivals import Process, arrivals, replayed
 from maestro_services.simulation.workload.models_map import ModelsMap
 from maestro_services.simulation.workload.source import WorkloadModel, workflows
 from maestro_services.simulation.workload.template import Template
 from maestro_services.simulation.workload.truth import Arrival
 from maestro_services.simulation.world import Progress, Simulation, Window
+from maestro_solver.planner import PlannerConfig
 
 Result = dict[str, Any]
 
@@ -52,10 +54,12 @@ def run(
     seed: int,
     progress: Progress | None = None,
     recorder: Recorder | None = None,
+    snapshots: SnapshotRecorder | None = None,
 ) -> Result:
     """The result of one seed, JSON-able; all but ``stages_per_s`` is the same whenever it is run.
 
-    ``progress`` is told the share that is done now and then, ``recorder`` everything that happens.
+    ``progress`` is told the share that is done now and then, ``recorder`` everything that happens; ``snapshots`` keeps
+    what there is to plan.
     """
     settings = settings_of(experiment.scenario)
     starts = policy.start_order(settings.core.starts)
@@ -64,7 +68,7 @@ def run(
         config = replace(config, min_plan_interval_s=experiment.plan_interval_s)
     planner = None
     if policy.dispatch is None:
-        planner = ChargedPlanner(policy.planner_config(settings.planner))
+        planner = _planner(policy, settings.planner, snapshots if policy.places_stages else None)
     simulation = Simulation(
         config,
         partial(policy.predictor, settings.predictor),
@@ -77,10 +81,19 @@ def run(
     )
     if recorder is not None:
         recorder.run(seed, policy.name, config.fleet)
+    if snapshots is not None and not policy.places_stages:
+        snapshots.watch(simulation)
     source = _arrivals(experiment, policy, seed, settings.core.reference_kind)
     began_s = time.perf_counter()
     simulation.run(source, experiment.window, progress)
     return _result(simulation, seed, time.perf_counter() - began_s)
+
+
+def _planner(policy: SimulatedPolicy, settings: PlannerConfig, snapshots: SnapshotRecorder | None) -> ChargedPlanner:
+    config = policy.planner_config(settings)
+    if snapshots is None:
+        return ChargedPlanner(config, policy.plans_by)
+    return RecordedPlanner(config, policy.plans_by, recorder=snapshots)
 
 
 def _arrivals(experiment: Experiment, policy: SimulatedPolicy, seed: int, reference_kind: str) -> Iterator[Arrival]:
