@@ -50,6 +50,21 @@ class NodeSpec:
     host_to_device_bytes_per_s: float
     engines_sleep: bool = False
 
+    def groups(self, size: int) -> tuple[tuple[str, ...], ...]:
+        """The names of accelerators that a replica can take ``size`` of at once; each group begins with its first.
+
+        Neighbours of one kind in the node's order, none in two groups of one size: groups of different replicas either
+        are the same or share nothing, so that no accelerator is left over between them. Empty where there are too few.
+        """
+        by_kind: dict[str, list[str]] = {}
+        for accelerator in self.accelerators:
+            by_kind.setdefault(accelerator.kind, []).append(accelerator.name)
+        return tuple(
+            tuple(names[first : first + size])
+            for names in by_kind.values()
+            for first in range(0, len(names) - size + 1, size)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
@@ -94,6 +109,9 @@ class ModelSpec:
     ``kv_pool_bytes`` is the pool a replica is started with where KV is not elastic; ``sleeping_bytes`` is the device
     memory that an engine keeps while its weights lie in host memory. ``speeds`` is keyed by accelerator
     kind: a kind that is absent cannot serve the model. ``pinned_on`` names accelerators its replica never leaves.
+
+    A replica takes ``tensor_parallel_size`` accelerators of one node at once (:meth:`NodeSpec.groups`) and is named by
+    the first of them. Its bytes are those of the whole replica, of which each accelerator holds an equal share.
     """
 
     name: str
@@ -106,11 +124,16 @@ class ModelSpec:
     speeds: Mapping[str, SpeedCoefficients]
     pinned_on: frozenset[str] = frozenset()
     sleeping_bytes: int = 0
+    tensor_parallel_size: int = 1
 
     @property
     def fixed_bytes(self) -> int:
         """Device memory that a resident replica takes before any stage runs, elastic KV not counted."""
         return self.weights_bytes + self.overhead_bytes
+
+    def share_bytes(self, whole_bytes: int) -> int:
+        """What each accelerator of a replica holds of ``whole_bytes`` of it, rounded up."""
+        return equal_share(whole_bytes, self.tensor_parallel_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +151,8 @@ class Fleet:
     models: Mapping[str, ModelSpec]
     network: NetworkSpec
     budget: GpuBudget
+
+
+def equal_share(whole_bytes: int, members: int) -> int:
+    """What each of so many accelerators holds of a whole, rounded up."""
+    return -(-whole_bytes // members)

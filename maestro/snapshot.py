@@ -48,7 +48,11 @@ class ReplicaState:
 
 @dataclass(frozen=True, slots=True)
 class AcceleratorState:
-    """An accelerator that is up, with its replicas. Only LOADING, READY and DRAINING replicas take device memory."""
+    """An accelerator that is up, with its replicas. Only LOADING, READY and DRAINING replicas take device memory.
+
+    ``stretch`` says by model how many times longer a stage takes here than its option says, for the other models that
+    are at work here: options are about a typical accelerator of the kind. A model that is absent takes as long.
+    """
 
     name: str
     node: str
@@ -58,6 +62,7 @@ class AcceleratorState:
     slots: int
     kv_elastic: bool
     replicas: tuple[ReplicaState, ...] = ()
+    stretch: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,15 @@ class RunOption:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixReuse:
+    """Where a stage's prompt begins with what a replica still holds the KV of, and what that saves of its time."""
+
+    model: str
+    accelerator: str
+    saved_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingStage:
     """A stage that has not started.
 
@@ -83,7 +97,8 @@ class WaitingStage:
     output has to cross the network to be used elsewhere. An LLM stage has ``options``; a tool stage has none and
     takes ``external_s`` from the moment its predecessors have ended. ``tail_s`` is the longest predicted path from
     this stage's start to its workflow's end. ``not_before_s`` holds back a retry; ``waited_s`` counts from readiness.
-    ``first``: it is owed its turn by a rule of fairness, and is planned before all that are not.
+    ``first``: it is owed its turn by a rule of fairness, and is planned before all that are not. ``reuse`` has at most
+    one entry for a replica. On accelerator g the stage takes its option's time, times g's ``stretch``, less that.
     """
 
     key: StageKey
@@ -95,6 +110,7 @@ class WaitingStage:
     not_before_s: float = 0.0
     waited_s: float = 0.0
     first: bool = False
+    reuse: tuple[PrefixReuse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +211,10 @@ class Snapshot:
     absent cannot be loaded (no such weights on the node, no speed for the kind, or it never fits).
     ``network_delay_s`` is paid when a stage reads from another cluster. ``demand`` by model is there where only the
     residency is to be planned, and stages start as they become ready. ``in_force`` is what another plan changes.
+
+    ``groups`` gives the accelerators that a tensor-parallel replica takes at once, keyed by (model, first accelerator);
+    the first stands for all of them wherever a replica, a load or a place is named. Each holds an equal share of what
+    the replica holds and of what its stages reserve, and gives each of its stages a slot.
     """
 
     version: int
@@ -211,3 +231,8 @@ class Snapshot:
     omitted_stages: int = 0
     demand: Mapping[str, ModelDemand] = field(default_factory=dict)
     in_force: PlanInForce = PlanInForce()
+    groups: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+
+    def members(self, model: str, accelerator: str) -> tuple[str, ...]:
+        """The accelerators of the replica of ``model`` that ``accelerator`` is the first of; most have only it."""
+        return self.groups.get((model, accelerator), (accelerator,))

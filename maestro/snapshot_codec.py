@@ -1,7 +1,8 @@
 """Snapshots and plans as plain JSON values and back, for files and the command line.
 
-A snapshot's ``load_s`` is a list of ``{model, accelerator, load_s}``, a stage key a pair ``[workflow, stage]``;
-everything else has the names of the dataclasses. An infinite number is the string ``"Infinity"``.
+A snapshot's ``load_s`` is a list of ``{model, accelerator, load_s}``, its ``groups`` one of ``{model, accelerators}``
+(none where it is absent), a stage key a pair ``[workflow, stage]``; everything else has the names of the dataclasses.
+An infinite number is the string ``"Infinity"``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def snapshot_to_dict(snapshot: Snapshot) -> dict[str, Any]:
         {"model": model, "accelerator": accelerator, "load_s": load_s}
         for (model, accelerator), load_s in snapshot.load_s.items()
     ]
-    return {**_encode(snapshot), "load_s": loads}
+    groups = [{"model": model, "accelerators": list(members)} for (model, _), members in snapshot.groups.items()]
+    return {**_encode(snapshot), "load_s": loads, "groups": groups}
 
 
 def snapshot_from_dict(values: object) -> Snapshot:
@@ -55,10 +57,16 @@ def snapshot_from_dict(values: object) -> Snapshot:
     if not isinstance(values, Mapping):
         raise InvalidInputError("snapshot", "must be an object", value=values)
     loads = dict(_loads(values.get("load_s", ())))
-    given = {name: value for name, value in values.items() if name != "load_s"}
+    groups = dict(_groups(values.get("groups", ())))
+    given = {name: value for name, value in values.items() if name not in {"load_s", "groups"}}
     if "load_s" not in values:
         raise InvalidInputError("snapshot.load_s", "is missing")
-    return _decode(Snapshot, "snapshot", given, {"load_s": loads})
+    snapshot = _decode(Snapshot, "snapshot", given, {"load_s": loads, "groups": groups})
+    for name, model in snapshot.models.items():
+        if model.tensor_parallel_size < 1:
+            path = f"snapshot.models.{name}.tensor_parallel_size"
+            raise InvalidInputError(path, "must be 1 or more", value=model.tensor_parallel_size)
+    return snapshot
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
@@ -107,6 +115,20 @@ def _loads(entries: object) -> Iterator[tuple[tuple[str, str], float]]:
         if isinstance(load_s, bool) or not isinstance(load_s, int | float) or not 0 <= load_s < math.inf:
             raise InvalidInputError(f"{path}.load_s", "must be a number of seconds that is not negative", value=load_s)
         yield (str(entry["model"]), str(entry["accelerator"])), float(load_s)
+
+
+def _groups(entries: object) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:
+    """The accelerators of each tensor-parallel replica, by its model and the first of them."""
+    if not isinstance(entries, list | tuple):
+        raise InvalidInputError("snapshot.groups", "must be a list of {model, accelerators}", value=entries)
+    for position, entry in enumerate(entries):
+        path = f"snapshot.groups[{position}]"
+        if not isinstance(entry, Mapping) or set(entry) != {"model", "accelerators"}:
+            raise InvalidInputError(path, "must have exactly the fields model and accelerators", value=entry)
+        members = entry["accelerators"]
+        if not isinstance(members, list | tuple) or not members or not all(isinstance(name, str) for name in members):
+            raise InvalidInputError(f"{path}.accelerators", "must be a list of one or more names", value=members)
+        yield (str(entry["model"]), members[0]), tuple(members)
 
 
 def _path(name: str, location: tuple[int | str, ...]) -> str:

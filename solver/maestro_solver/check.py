@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from maestro.plan import Plan
 from maestro.snapshot import Snapshot
-from maestro_solver.checks import capacities, order, residencies, stages
+from maestro_solver.checks import capacities, groups, order, residencies, stages
 from maestro_solver.checks.case import Case, Constraint, Violation
 
 __all__ = ["Constraint", "Violation", "check"]
@@ -26,6 +26,7 @@ _CHECKS = (
     residencies.links,
     residencies.one_replica,
     residencies.endings,
+    groups.groups,
     capacities.memory,
     capacities.pools,
     capacities.batches,

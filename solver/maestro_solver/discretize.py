@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping
-from types import MappingProxyType
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
 from typing import TypeVar
 
 from maestro.errors import InvalidInputError
+from maestro.fleet import ModelSpec
 from maestro.performance import engine_start_s
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase, ReplicaState, Snapshot, WaitingStage
 from maestro_solver.grid import Grid
+from maestro_solver.grouping import Groups
 from maestro_solver.instance import (
     NOWHERE,
     GridAccelerator,
@@ -23,22 +24,21 @@ from maestro_solver.instance import (
     GridWorkflow,
     Instance,
 )
+from maestro_solver.kept import going_first, loads_of, places_of
 from maestro_solver.stage_graph import least_tails, spread_obstacles, topological_order
-from maestro_solver.stage_options import StageOptions
+from maestro_solver.stage_options import NO_TIES, StageOptions, Ties
 
 _Name = TypeVar("_Name", bound=Hashable)
 _RESIDENT = frozenset({ReplicaPhase.LOADING, ReplicaPhase.READY, ReplicaPhase.DRAINING})
 
 
-def discretize(
-    snapshot: Snapshot, grid: Grid, horizon_s: float, cluster_of: Mapping[str, str] = MappingProxyType({})
-) -> Instance:
-    """The snapshot on ``grid``; a workflow that ``cluster_of`` ties to a cluster has options there alone.
+def discretize(snapshot: Snapshot, grid: Grid, horizon_s: float, ties: Ties = NO_TIES) -> Instance:
+    """The snapshot on ``grid``, without the options that ``ties`` keep stages from.
 
     Raises InvalidInputError where the snapshot contradicts itself: a stage of an unknown workflow, a replica of an
-    unknown model, a name used twice, or predecessors in a circle.
+    unknown model or where no group for it begins, a name used twice, or predecessors in a circle.
     """
-    return Discretization(snapshot, grid, cluster_of).instance(max(1, grid.ticks_up(horizon_s)))
+    return Discretization(snapshot, grid, ties).instance(max(1, grid.ticks_up(horizon_s)))
 
 
 class Discretization:
@@ -47,7 +47,7 @@ class Discretization:
     Raises InvalidInputError as :func:`discretize` does.
     """
 
-    def __init__(self, snapshot: Snapshot, grid: Grid, cluster_of: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(self, snapshot: Snapshot, grid: Grid, ties: Ties = NO_TIES) -> None:
         self.snapshot = snapshot
         self.grid = grid
         self.clusters = tuple(dict.fromkeys(found.cluster for found in snapshot.accelerators))
@@ -57,10 +57,11 @@ class Discretization:
         self.specs = tuple(snapshot.models.values())
         self.workflow_at = _positions("workflows", [found.id for found in snapshot.workflows])
         self.stage_at = _positions("waiting", [found.key for found in snapshot.waiting])
+        self.groups = Groups(snapshot, self.model_at, self.accelerator_at)
         self.running = {found.key: found for found in snapshot.running}
         self.replicas = tuple(self._replicas())
         self.load = self._loads()
-        self._options = StageOptions(snapshot, grid, self.replicas, self.load, cluster_of)
+        self._options = StageOptions(snapshot, grid, self.groups, self.replicas, self.load, ties)
 
     def instance(self, horizon: int) -> Instance:
         """The parts put together."""
@@ -86,15 +87,15 @@ class Discretization:
             link_free=self._link_free(),
             pinned=frozenset(self._pinned()),
             network_delay=self.grid.ticks_up(self.snapshot.network_delay_s),
-            kept_places=dict(self._kept_places()),
-            kept_loads=Counter(self._kept_loads()),
-            first=frozenset(self._first()),
+            kept_places=places_of(self.snapshot.in_force, self.stage_at, self.model_at, self.accelerator_at),
+            kept_loads=loads_of(self.snapshot.in_force, self.model_at, self.accelerator_at, self.load),
+            first=going_first(self.snapshot),
+            groups=self.groups.members_of,
         )
 
     def _accelerators(self) -> Iterator[GridAccelerator]:
-        forced = {found.accelerator for found in self.snapshot.running}
+        forced = set(self._in_use())
         for found in self.snapshot.accelerators:
-            loading = any(replica.phase is ReplicaPhase.LOADING for replica in found.replicas)
             yield GridAccelerator(
                 name=found.name,
                 node=self.nodes.index((found.cluster, found.node)),
@@ -102,19 +103,33 @@ class Discretization:
                 memory=self.grid.units_down(found.memory_bytes),
                 slots=found.slots,
                 elastic=found.kv_elastic,
-                forced=loading or found.name in forced,
+                forced=found.name in forced,
             )
+
+    def _in_use(self) -> Iterator[str]:
+        """The accelerators on which a stage runs or a model loads now."""
+        for running in self.snapshot.running:
+            if running.accelerator is not None:
+                yield from self.snapshot.members(running.model or "", running.accelerator)
+        for found in self.snapshot.accelerators:
+            for replica in found.replicas:
+                if replica.phase is ReplicaPhase.LOADING:
+                    yield from self.snapshot.members(replica.model, found.name)
 
     def _models(self) -> Iterator[GridModel]:
         for name, model in self.snapshot.models.items():
             yield GridModel(
                 name=name,
-                memory=self.grid.units_up(model.fixed_bytes + model.kv_pool_bytes),
-                elastic_memory=self.grid.units_up(model.fixed_bytes),
+                memory=self._held(model, model.kv_pool_bytes),
+                elastic_memory=self._held(model, 0),
                 pool=self.grid.units_down(model.kv_pool_bytes),
                 pool_bytes=model.kv_pool_bytes,
                 max_batch=model.max_batch,
             )
+
+    def _held(self, model: ModelSpec, pool_bytes: int) -> int:
+        """What a replica with a pool of that size holds of each of its accelerators."""
+        return self.grid.units_up(model.share_bytes(model.fixed_bytes) + model.share_bytes(pool_bytes))
 
     def _replicas(self) -> Iterator[GridReplica]:
         for position, accelerator in enumerate(self.snapshot.accelerators):
@@ -126,17 +141,20 @@ class Discretization:
         if replica.model not in self.model_at:
             raise InvalidInputError(f"accelerators[{position}].replicas", "names an unknown model", value=replica.model)
         where = (self.snapshot.accelerators[position].name, replica.model)
+        if not self.groups.may_hold(self.model_at[replica.model], position):
+            raise InvalidInputError(
+                f"accelerators[{position}].replicas", "is where no group for the model begins", value=replica.model
+            )
         serves = replica.phase is not ReplicaPhase.LOADING
         ends = [
             found.remaining_s for found in self.snapshot.running if serves and (found.accelerator, found.model) == where
         ]
-        fixed_bytes = self.snapshot.models[replica.model].fixed_bytes
         return GridReplica(
             accelerator=position,
             model=self.model_at[replica.model],
             ready=max(0, self.grid.ticks_up(replica.ready_in_s)),
             busy_until=max(0, self.grid.ticks_up(max(ends, default=0.0))),
-            memory=self.grid.units_up(fixed_bytes + replica.kv_pool_bytes),
+            memory=self._held(self.snapshot.models[replica.model], replica.kv_pool_bytes),
             pool=self.grid.units_down(replica.kv_pool_bytes),
             draining=replica.phase is ReplicaPhase.DRAINING,
             ready_s=replica.ready_in_s,
@@ -144,17 +162,22 @@ class Discretization:
         )
 
     def _loads(self) -> dict[tuple[int, int], int]:
-        """Load times of the pairs that are known and that fit an empty accelerator."""
+        """Load times of the pairs that are known and that fit empty accelerators."""
         found = {}
         for (model, accelerator), load_s in self.snapshot.load_s.items():
             if model not in self.model_at or accelerator not in self.accelerator_at:
                 continue
-            state = self.snapshot.accelerators[self.accelerator_at[accelerator]]
-            spec = self.snapshot.models[model]
-            held = spec.fixed_bytes + (0 if state.kv_elastic else spec.kv_pool_bytes)
-            if self.grid.units_up(held) <= self.grid.units_down(state.memory_bytes):
-                found[self.model_at[model], self.accelerator_at[accelerator]] = max(1, self.grid.ticks_up(load_s))
+            pair = (self.model_at[model], self.accelerator_at[accelerator])
+            if self.groups.may_hold(*pair) and self._fits(*pair):
+                found[pair] = max(1, self.grid.ticks_up(load_s))
         return found
+
+    def _fits(self, model: int, accelerator: int) -> bool:
+        """Whether a new replica fits its accelerators when they hold nothing else."""
+        states, spec = self.snapshot.accelerators, self.specs[model]
+        held = self._held(spec, 0 if states[accelerator].kv_elastic else spec.kv_pool_bytes)
+        members = self.groups.members(model, accelerator)
+        return all(held <= self.grid.units_down(states[member].memory_bytes) for member in members)
 
     def _link(self, pair: tuple[int, int]) -> int:
         """How long a load reads weights; its engine starts without the link, or is only woken up."""
@@ -172,27 +195,6 @@ class Discretization:
             free[node] = max(free[node], self.grid.ticks_up(read_s))
         return tuple(free)
 
-    def _kept_places(self) -> Iterator[tuple[int, tuple[int, int]]]:
-        """By position of waiting stage, the model and the accelerator that the plan in force has for it."""
-        for start in self.snapshot.in_force.starts:
-            model, accelerator = self.model_at.get(start.model), self.accelerator_at.get(start.accelerator)
-            if start.stage in self.stage_at and model is not None and accelerator is not None:
-                yield self.stage_at[start.stage], (model, accelerator)
-
-    def _kept_loads(self) -> Iterator[tuple[int, int]]:
-        """The pairs that the plan in force loads and that can still be loaded."""
-        for load in self.snapshot.in_force.loads:
-            pair = (self.model_at.get(load.model), self.accelerator_at.get(load.accelerator))
-            if pair in self.load:
-                yield pair
-
-    def _first(self) -> Iterator[int]:
-        """Stages that are owed their turn, and those that are about to start."""
-        committed = {start.stage for start in self.snapshot.in_force.starts if start.committed}
-        for position, stage in enumerate(self.snapshot.waiting):
-            if stage.first or stage.key in committed:
-                yield position
-
     def _pinned(self) -> Iterator[tuple[int, int]]:
         for name, model in self.snapshot.models.items():
             pinned_on = model.pinned_on & self.accelerator_at.keys()
@@ -200,12 +202,10 @@ class Discretization:
 
     def _running(self) -> Iterator[GridRunning]:
         for found in self.snapshot.running:
-            yield GridRunning(
-                accelerator=self.accelerator_at.get(found.accelerator or "", NOWHERE),
-                model=self.model_at.get(found.model or "", NOWHERE),
-                end=max(0, self.grid.ticks_up(found.remaining_s)),
-                kv=self.grid.units_up(found.kv_bytes),
-            )
+            accelerator = self.accelerator_at.get(found.accelerator or "", NOWHERE)
+            model = self.model_at.get(found.model or "", NOWHERE)
+            end = max(0, self.grid.ticks_up(found.remaining_s))
+            yield GridRunning(accelerator, model, end, self.reserved(model, accelerator, found.kv_bytes))
 
     def _workflows(self) -> Iterator[GridWorkflow]:
         ends: dict[str, float] = defaultdict(float)
@@ -261,6 +261,12 @@ class Discretization:
     def options_of(self, stage: WaitingStage) -> tuple[GridOption, ...]:
         """The stage's options on every accelerator that can ever hold it; one about to start keeps its place."""
         return self._options.of(stage)
+
+    def reserved(self, model: int, accelerator: int, kv_bytes: int) -> int:
+        """What a stage holds of each accelerator of its replica where KV is elastic, else of the replica's pool."""
+        if NOWHERE not in {model, accelerator} and self.snapshot.accelerators[accelerator].kv_elastic:
+            kv_bytes = self.specs[model].share_bytes(kv_bytes)
+        return self.grid.units_up(kv_bytes)
 
     def release_of(self, stage: WaitingStage) -> tuple[int, ...]:
         """The earliest start per cluster, and for a stage that runs nowhere; waiting predecessors left out."""

@@ -16,7 +16,10 @@ NOWHERE = -1
 
 
 class GridOption(NamedTuple):
-    """A stage runs as ``model`` on ``accelerator`` for ``duration`` ticks and reserves ``kv`` memory units."""
+    """A stage runs as ``model`` on ``accelerator`` for ``duration`` ticks and reserves ``kv`` memory units.
+
+    That much of every accelerator of the replica where KV is elastic, else of the replica's pool.
+    """
 
     accelerator: int
     model: int
@@ -51,7 +54,8 @@ class GridReplica:
     """A replica that is resident in the snapshot.
 
     It serves from ``ready`` on. ``busy_until`` is when the last stage running on it ends. ``memory`` is what it
-    holds, pool included; ``pool`` the pool alone. A draining one serves nothing and leaves at ``busy_until``.
+    holds of each of its accelerators, pool included; ``pool`` the whole pool alone. A draining one serves nothing and
+    leaves at ``busy_until``.
     """
 
     accelerator: int
@@ -67,7 +71,7 @@ class GridReplica:
 
 @dataclass(frozen=True, slots=True)
 class GridRunning:
-    """A running stage: it holds ``kv`` units and one place until ``end``."""
+    """A running stage: it holds ``kv`` units, counted as an option's, and one place until ``end``."""
 
     accelerator: int
     model: int
@@ -77,7 +81,10 @@ class GridRunning:
 
 @dataclass(frozen=True, slots=True)
 class GridModel:
-    """``memory`` and ``elastic_memory`` are what a replica holds with a fixed pool and with elastic KV."""
+    """``memory`` and ``elastic_memory`` are what a replica holds of each accelerator with a fixed pool and elastic KV.
+
+    ``pool`` is that of the whole replica.
+    """
 
     name: str
     memory: int
@@ -120,6 +127,9 @@ class Instance:
 
     ``kept_places`` are the places of the plan in force by position of stage, ``kept_loads`` how many loads of each
     pair it wants. Stages of ``first`` go before all others.
+
+    ``groups`` gives the accelerators that a tensor-parallel replica takes at once, by model and the first of them,
+    which stands for all in every pair. Other models have no entry.
     """
 
     snapshot: Snapshot
@@ -141,6 +151,7 @@ class Instance:
     kept_places: Mapping[int, tuple[int, int]]
     kept_loads: Mapping[tuple[int, int], int]
     first: frozenset[int]
+    groups: Mapping[tuple[int, int], tuple[int, ...]]
 
     @property
     def budget(self) -> GpuBudget:
@@ -152,8 +163,12 @@ class Instance:
         """The objective's weights."""
         return self.snapshot.weights
 
+    def members(self, model: int, accelerator: int) -> tuple[int, ...]:
+        """The accelerators of the replica of a model that ``accelerator`` is the first of."""
+        return self.groups.get((model, accelerator), (accelerator,))
+
     def memory_of(self, model: int, accelerator: int) -> int:
-        """Memory units that a newly loaded replica holds, its pool included where KV is not elastic."""
+        """Memory units that a newly loaded replica holds of each of its accelerators, its pool's share included."""
         found = self.models[model]
         return found.elastic_memory if self.accelerators[accelerator].elastic else found.memory
 

@@ -62,8 +62,9 @@ def evaluate(instance: Instance, complete: Schedule) -> Evaluation:
 def accelerators_in_use(instance: Instance, schedule: Schedule) -> frozenset[int]:
     """Accelerators on which a stage runs or a model loads, now or by the schedule."""
     forced = {position for position, found in enumerate(instance.accelerators) if found.forced}
-    loaded = {found.accelerator for found in schedule.residents if found.replica is None}
-    return frozenset(forced | loaded | {option.accelerator for option in schedule.options.values()})
+    places = {(found.model, found.accelerator) for found in schedule.residents if found.replica is None}
+    places |= {(option.model, option.accelerator) for option in schedule.options.values()}
+    return frozenset(forced.union(*(instance.members(*place) for place in places)))
 
 
 def changes(instance: Instance, schedule: Schedule) -> int:

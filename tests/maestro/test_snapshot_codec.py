@@ -36,6 +36,15 @@ def test_a_snapshot_survives_json(family: str) -> None:
     assert snapshot_from_dict(through_json(snapshot_to_dict(given))) == given
 
 
+def test_groups_survive_json_and_may_be_absent() -> None:
+    given = generate("tensor-parallel", stages=3, seed=1)
+    assert set(given.groups.values()) >= {("gpu-0", "gpu-2"), ("gpu-1", "gpu-3", "gpu-5", "gpu-7")}
+    written = through_json(snapshot_to_dict(given))
+    assert snapshot_from_dict(written) == given
+    del written["groups"]
+    assert snapshot_from_dict(written).groups == {}
+
+
 def test_an_infinite_deadline_survives_json() -> None:
     given = generate("small", stages=3, accelerators=1, seed=1)
     free = replace(given, workflows=tuple(replace(found, deadline_s=float("inf")) for found in given.workflows))
@@ -73,6 +82,13 @@ def values() -> dict[str, Any]:
         (lambda given: given["workflows"][0].update(weight=float("nan")), "snapshot.workflows[0].weight"),
         (lambda given: given["accelerators"][0].update(memory_bytes=1.5), "snapshot.accelerators[0].memory_bytes"),
         (lambda given: given["budget"].update(total=None), "snapshot.budget.total"),
+        (lambda given: given.update(groups={}), "snapshot.groups"),
+        (lambda given: given.update(groups=[{"model": "m"}]), "snapshot.groups[0]"),
+        (lambda given: given.update(groups=[{"model": "m", "accelerators": []}]), "snapshot.groups[0].accelerators"),
+        (
+            lambda given: given["models"]["model-0"].update(tensor_parallel_size=0),
+            "snapshot.models.model-0.tensor_parallel_size",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_the_fields_name(edit: Callable[[dict[str, Any]], object], field: str) -> None:

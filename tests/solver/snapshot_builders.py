@@ -20,9 +20,12 @@ from maestro.snapshot import (
 )
 
 
-def model(name: str, weights: int = 50, pool: int = 20, batch: int = 4, pinned_on: Iterable[str] = ()) -> ModelSpec:
+def model(
+    name: str, weights: int = 50, pool: int = 20, batch: int = 4, pinned_on: Iterable[str] = (), size: int = 1
+) -> ModelSpec:
+    """A model of ``weights`` and 5 of overhead; ``size`` is how many accelerators a replica takes at once."""
     speeds = {"gpu": SpeedCoefficients(1000.0, 50.0, 0.0, 0.0, 1.0)}
-    return ModelSpec(name, weights, 1, pool, 5, 4096, batch, speeds, frozenset(pinned_on))
+    return ModelSpec(name, weights, 1, pool, 5, 4096, batch, speeds, frozenset(pinned_on), tensor_parallel_size=size)
 
 
 def replica(
@@ -79,6 +82,22 @@ def workflow(
     return WorkflowState(name, deadline_s, weight, 0.0, slo_class, 10.0)
 
 
+def groups_of(
+    accelerators: Iterable[AcceleratorState], specs: Iterable[ModelSpec]
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Neighbours of one kind of each node, as many as each tensor-parallel model takes."""
+    by_node: dict[tuple[str, str], list[str]] = {}
+    for found in accelerators:
+        by_node.setdefault((found.node, found.kind), []).append(found.name)
+    return {
+        (spec.name, names[first]): tuple(names[first : first + spec.tensor_parallel_size])
+        for spec in specs
+        if spec.tensor_parallel_size > 1
+        for names in by_node.values()
+        for first in range(0, len(names) - spec.tensor_parallel_size + 1, spec.tensor_parallel_size)
+    }
+
+
 def snapshot(
     accelerators: Iterable[AcceleratorState],
     waiting: Iterable[WaitingStage],
@@ -90,7 +109,10 @@ def snapshot(
     network_delay_s: float = 0.0,
     weights: ObjectiveWeights | None = None,
 ) -> Snapshot:
-    """A snapshot; by default of models alpha and beta, each loadable everywhere, and of the workflows that occur."""
+    """A snapshot; by default of models alpha and beta, each loadable everywhere, and of the workflows that occur.
+
+    Tensor-parallel models have the groups of :func:`groups_of`.
+    """
     accelerators, waiting, running = tuple(accelerators), tuple(waiting), tuple(running)
     specs = {spec.name: spec for spec in (tuple(models) or (model("alpha"), model("beta")))}
     loads = (
@@ -98,6 +120,7 @@ def snapshot(
         if isinstance(load_s, Mapping)
         else {(name, found.name): load_s for name in specs for found in accelerators}
     )
+    groups = groups_of(accelerators, specs.values())
     names = dict.fromkeys(found.key.workflow for found in (*waiting, *running))
     return Snapshot(
         version=7,
@@ -111,6 +134,7 @@ def snapshot(
         budget=budget or GpuBudget(len(accelerators)),
         network_delay_s=network_delay_s,
         weights=weights or ObjectiveWeights(),
+        groups=groups,
     )
 
 

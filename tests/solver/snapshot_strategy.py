@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from hypothesis import strategies as st
+from snapshot_builders import groups_of
 
 from maestro.fleet import GpuBudget, ModelSpec, SpeedCoefficients
 from maestro.snapshot import (
@@ -10,6 +14,7 @@ from maestro.snapshot import (
     LoadInForce,
     ObjectiveWeights,
     PlanInForce,
+    PrefixReuse,
     ReplicaPhase,
     ReplicaState,
     RunningStage,
@@ -25,47 +30,65 @@ KINDS = ("fast", "slow")
 MODELS = ("alpha", "beta", "gamma")
 CLUSTERS = ("east", "west")
 
+Groups = Mapping[tuple[str, str], tuple[str, ...]]
+
 seconds = st.floats(min_value=0.0, max_value=12.0).map(lambda value: round(value, 3))
 
 
 @st.composite
 def models(draw: st.DrawFn, accelerators: int) -> dict[str, ModelSpec]:
-    """One to three models, some pinned somewhere."""
+    """One to three models, some pinned somewhere, now and then one that takes two accelerators."""
     found = {}
     for name in MODELS[: draw(st.integers(1, 3))]:
         speeds = {kind: SpeedCoefficients(1000.0, 50.0, 0.0, 0.0, 1.0) for kind in KINDS}
         pinned = draw(st.sampled_from([frozenset(), frozenset(), frozenset(), frozenset({f"gpu{accelerators - 1}"})]))
         weights = draw(st.integers(10, 60))
         pool = draw(st.integers(5, 30))
-        found[name] = ModelSpec(name, weights, 1, pool, 3, 4096, draw(st.integers(1, 3)), speeds, pinned)
+        batch, size = draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 1, 2]))
+        found[name] = ModelSpec(
+            name, size * weights, 1, pool, 3, 4096, batch, speeds, pinned, tensor_parallel_size=size
+        )
     return found
 
 
 @st.composite
 def accelerators(draw: st.DrawFn, specs: dict[str, ModelSpec], count: int) -> list[AcceleratorState]:
     """Accelerators with replicas in every phase; what they hold may already be too much."""
-    found = []
+    found: list[AcceleratorState] = []
     for position in range(count):
-        elastic = draw(st.booleans())
-        replicas = []
-        for name in draw(st.lists(st.sampled_from(sorted(specs)), max_size=2, unique=True)):
-            phase = draw(st.sampled_from(list(ReplicaPhase)))
-            ready_s = draw(seconds) if phase is ReplicaPhase.LOADING else 0.0
-            pool = 0 if elastic else specs[name].kv_pool_bytes + draw(st.sampled_from([0, 0, 0, 5, -3]))
-            replicas.append(ReplicaState(name, 1, phase, ready_s, pool))
         cluster = draw(st.sampled_from(CLUSTERS))
+        node, kind = f"{cluster}-node{draw(st.integers(0, 1))}", draw(st.sampled_from(KINDS))
+        if found and draw(st.booleans()):
+            cluster, node, kind = found[-1].cluster, found[-1].node, found[-1].kind
         found.append(
             AcceleratorState(
                 name=f"gpu{position}",
-                node=f"{cluster}-node{draw(st.integers(0, 1))}",
+                node=node,
                 cluster=cluster,
-                kind=draw(st.sampled_from(KINDS)),
+                kind=kind,
                 memory_bytes=draw(st.integers(60, 160)),
                 slots=draw(st.integers(1, 3)),
-                kv_elastic=elastic,
-                replicas=tuple(replicas),
+                kv_elastic=draw(st.booleans()),
+                stretch=draw(st.dictionaries(st.sampled_from(sorted(specs)), st.floats(0.5, 3.0), max_size=1)),
             )
         )
+    groups = groups_of(found, specs.values())
+    return [replace(each, replicas=tuple(draw(replicas(specs, groups, each)))) for each in found]
+
+
+@st.composite
+def replicas(
+    draw: st.DrawFn, specs: dict[str, ModelSpec], groups: Groups, accelerator: AcceleratorState
+) -> list[ReplicaState]:
+    """Up to two replicas that the accelerator names, in any phase."""
+    found = []
+    for name in draw(st.lists(st.sampled_from(sorted(specs)), max_size=2, unique=True)):
+        if specs[name].tensor_parallel_size > 1 and (name, accelerator.name) not in groups:
+            continue
+        phase = draw(st.sampled_from(list(ReplicaPhase)))
+        ready_s = draw(seconds) if phase is ReplicaPhase.LOADING else 0.0
+        pool = 0 if accelerator.kv_elastic else specs[name].kv_pool_bytes + draw(st.sampled_from([0, 0, 0, 5, -3]))
+        found.append(ReplicaState(name, 1, phase, ready_s, pool))
     return found
 
 
@@ -83,6 +106,12 @@ def running_stages(draw: st.DrawFn, fleet: list[AcceleratorState]) -> list[Runni
     if draw(st.booleans()):
         found.append(RunningStage(StageKey("w0", "running-tool"), None, None, draw(seconds), 20.0, 0))
     return found
+
+
+def prefixes(specs: dict[str, ModelSpec]) -> st.SearchStrategy[PrefixReuse]:
+    """KV that still lies somewhere, or nowhere that there is."""
+    places = st.sampled_from(["gpu0", "gpu1", "gpu2"])
+    return st.builds(PrefixReuse, st.sampled_from(sorted(specs)), places, seconds)
 
 
 @st.composite
@@ -113,6 +142,7 @@ def waiting_stages(draw: st.DrawFn, specs: dict[str, ModelSpec], running: list[R
                     inputs_from=frozenset(draw(st.lists(st.sampled_from(CLUSTERS), max_size=1))),
                     not_before_s=draw(st.sampled_from([0.0, 0.0, 3.3])),
                     first=draw(st.integers(0, 5)) == 0,
+                    reuse=draw(st.lists(prefixes(specs), max_size=1).map(tuple)),
                 )
             )
             earlier.append(key)
@@ -182,4 +212,5 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             churn=draw(weight),
         ),
         in_force=draw(plans_in_force(waiting, pairs)),
+        groups=groups_of(fleet, specs.values()),
     )

@@ -74,7 +74,7 @@ def test_no_enumerated_plan_costs_less_than_the_bound(found: Snapshot) -> None:
     assert lower_bound(layout, limit_s=10.0) <= cheapest_by_enumeration(instance) + 1e-6
 
 
-@pytest.mark.parametrize("family", ["small", "contended", "pools", "two_models_one_slot"])
+@pytest.mark.parametrize("family", ["small", "contended", "pools", "two_models_one_slot", "tensor-parallel"])
 def test_the_relaxation_is_never_weaker_than_critical_paths(family: str) -> None:
     layout = lay_out(on_grid(generate(family, 40, seed=1)))
     assert layout is not None

@@ -83,7 +83,7 @@ def test_taking_stages_off_and_inserting_them_again_leaves_nothing_behind(found:
             assert_valid_at_its_cost(layout, line, cost)
 
 
-@pytest.mark.parametrize("family", ["contended", "pools", "two_models_one_slot"])
+@pytest.mark.parametrize("family", ["contended", "pools", "two_models_one_slot", "tensor-parallel"])
 @pytest.mark.parametrize("seed", range(3))
 def test_searches_on_generated_snapshots_end_with_valid_plans(family: str, seed: int) -> None:
     layout = laid_out(generate(family, 40, seed=seed))

@@ -1,5 +1,6 @@
 """Checks of what is shared: device memory, KV pools, batches, slots, and the budget of accelerators.
 
+A tensor-parallel replica and its stages take their share of every accelerator of the group.
 Where a snapshot is over a capacity by itself (its limit was lowered, say), only instants at which the plan adds
 something count against the plan.
 """
@@ -29,10 +30,9 @@ def memory(case: Case) -> Iterator[Violation]:
     """Weights, overhead, pools and elastic KV reservations fit each accelerator's memory at every instant."""
     for accelerator in case.snapshot.accelerators:
         demands = [
-            _residency_demand(case, found) for found in case.plan.residencies if found.accelerator == accelerator.name
+            _residency_demand(case, found) for found in case.plan.residencies if accelerator.name in case.members(found)
         ]
-        if accelerator.kv_elastic:
-            demands += _stage_demands(case, accelerator.name, None, kv=True)
+        demands += _elastic_demands(case, accelerator.name)
         yield from _overruns(demands, accelerator.memory_bytes, Constraint.MEMORY, f"{accelerator.name}: bytes")
 
 
@@ -44,7 +44,7 @@ def pools(case: Case) -> Iterator[Violation]:
         for residency in _usable(case, accelerator):
             demands = [
                 demand
-                for demand in _stage_demands(case, accelerator.name, residency.model, kv=True)
+                for demand in _replica_demands(case, accelerator.name, residency.model, kv=True)
                 if _during(demand, residency)
             ]
             where = f"{residency.model} on {accelerator.name}: bytes of its pool"
@@ -56,7 +56,7 @@ def batches(case: Case) -> Iterator[Violation]:
     for accelerator in case.snapshot.accelerators:
         for model in {assignment.model for assignment in case.plan.assignments}:
             if model in case.snapshot.models:
-                demands = _stage_demands(case, accelerator.name, model, kv=False)
+                demands = _replica_demands(case, accelerator.name, model, kv=False)
                 limit = case.snapshot.models[model].max_batch
                 yield from _overruns(demands, limit, Constraint.BATCH, f"{model} on {accelerator.name}: stages at once")
 
@@ -64,7 +64,7 @@ def batches(case: Case) -> Iterator[Violation]:
 def slots(case: Case) -> Iterator[Violation]:
     """An accelerator never runs more stages at once than it has slots."""
     for accelerator in case.snapshot.accelerators:
-        demands = _stage_demands(case, accelerator.name, None, kv=False)
+        demands = [_stage_demand(stage, 1) for stage in case.sharing[accelerator.name]]
         yield from _overruns(demands, accelerator.slots, Constraint.SLOTS, f"{accelerator.name}: stages at once")
 
 
@@ -74,38 +74,55 @@ def budget(case: Case) -> Iterator[Violation]:
     An accelerator is in use if a stage runs there, now or by the plan, or a model loads. An idle replica that nothing
     uses does not count. Accelerators that are in use in the snapshot already may stay so.
     """
-    forced = {stage.accelerator for stage in case.snapshot.running if stage.accelerator in case.accelerators}
+    forced = {name for stage in case.snapshot.running for name in case.members(stage)}
     for accelerator in case.snapshot.accelerators:
-        if any(replica.phase is ReplicaPhase.LOADING for replica in accelerator.replicas):
-            forced.add(accelerator.name)
-    used = forced | {found.accelerator for found in case.plan.assignments}
-    used |= {found.accelerator for found in case.plan.residencies if not found.initial}
-    used &= case.accelerators.keys()
+        for replica in accelerator.replicas:
+            if replica.phase is ReplicaPhase.LOADING:
+                forced.update(case.snapshot.members(replica.model, accelerator.name))
+    forced &= case.accelerators.keys()
+    planned: list[Assignment | Residency] = list(case.plan.assignments)
+    planned += [found for found in case.plan.residencies if not found.initial]
+    used = forced | {name for found in planned for name in case.members(found)} & case.accelerators.keys()
     total = case.snapshot.budget.total
     if len(used) > max(total, len(forced)):
         yield Violation(Constraint.BUDGET, f"{len(used)} accelerators are in use of {total} allowed")
-    used_in = Counter(case.accelerators[name].cluster for name in used if name is not None)
-    forced_in = Counter(case.accelerators[name].cluster for name in forced if name is not None)
+    used_in = Counter(case.accelerators[name].cluster for name in used)
+    forced_in = Counter(case.accelerators[name].cluster for name in forced)
     for cluster, limit in case.snapshot.budget.per_cluster.items():
         if used_in[cluster] > max(limit, forced_in[cluster]):
             yield Violation(Constraint.BUDGET, f"{used_in[cluster]} accelerators are in use in {cluster} of {limit}")
 
 
 def _residency_demand(case: Case, residency: Residency) -> Demand:
-    model = case.snapshot.models.get(residency.model)
-    held = (model.fixed_bytes if model is not None else 0) + residency.kv_pool_bytes
+    held = _share(case, residency.model, residency.kv_pool_bytes)
+    if residency.model in case.snapshot.models:
+        held += _share(case, residency.model, case.snapshot.models[residency.model].fixed_bytes)
     end_s = math.inf if residency.end_s is None else residency.end_s
     return Demand(residency.load_start_s, end_s, held, not residency.initial)
 
 
-def _stage_demands(case: Case, accelerator: str, model: str | None, *, kv: bool) -> list[Demand]:
-    """What running and planned stages on an accelerator (of one model, or of all) hold: KV bytes, or one place each."""
+def _share(case: Case, model: str | None, whole_bytes: int) -> int:
+    """What each accelerator of a replica holds of an amount."""
+    found = case.snapshot.models.get(model or "")
+    return whole_bytes if found is None else found.share_bytes(whole_bytes)
+
+
+def _elastic_demands(case: Case, accelerator: str) -> list[Demand]:
+    """The shares of reservations that are taken from an accelerator as stages come and go."""
+    return [
+        _stage_demand(stage, _share(case, stage.model, stage.kv_bytes))
+        for stage in case.sharing[accelerator]
+        if stage.accelerator in case.accelerators and case.accelerators[stage.accelerator].kv_elastic
+    ]
+
+
+def _replica_demands(case: Case, accelerator: str, model: str, *, kv: bool) -> list[Demand]:
+    """What running and planned stages of a replica hold of it: KV bytes, or one place each."""
     found = case.on_accelerator.get(accelerator, ())
-    return [_stage_demand(stage, kv=kv) for stage in found if model in {None, stage.model}]
+    return [_stage_demand(stage, stage.kv_bytes if kv else 1) for stage in found if stage.model == model]
 
 
-def _stage_demand(stage: Assignment | RunningStage, *, kv: bool) -> Demand:
-    amount = stage.kv_bytes if kv else 1
+def _stage_demand(stage: Assignment | RunningStage, amount: int) -> Demand:
     if isinstance(stage, RunningStage):
         return Demand(0.0, stage.remaining_s, amount, planned=False)
     return Demand(stage.start_s, stage.end_s, amount, planned=True)

@@ -39,6 +39,7 @@ class Constraint(StrEnum):
     LOAD = "load"
     LINK = "link"
     ONE_REPLICA = "one_replica"
+    GROUP = "group"
     DRAINING = "draining"
     PINNED = "pinned"
     BUSY_REPLICA = "busy_replica"
@@ -110,11 +111,21 @@ class Case:
 
     @cached_property
     def on_accelerator(self) -> dict[str | None, list[Assignment | RunningStage]]:
-        """Planned and running stages by accelerator."""
+        """Planned and running stages by accelerator; those of a tensor-parallel model by the first of theirs."""
         found: dict[str | None, list[Assignment | RunningStage]] = defaultdict(list)
         stages: list[Assignment | RunningStage] = [*self.plan.assignments, *self.snapshot.running]
         for stage in stages:
             found[stage.accelerator].append(stage)
+        return found
+
+    @cached_property
+    def sharing(self) -> dict[str, list[Assignment | RunningStage]]:
+        """The same by every accelerator that gives the stage a slot and, where KV is elastic, memory."""
+        found: dict[str, list[Assignment | RunningStage]] = defaultdict(list)
+        for stages in self.on_accelerator.values():
+            for stage in stages:
+                for name in self.members(stage):
+                    found[name].append(stage)
         return found
 
     @cached_property
@@ -124,6 +135,10 @@ class Case:
         for position, residency in enumerate(self.plan.residencies):
             found[residency.accelerator, residency.model].append((position, residency))
         return found
+
+    def members(self, found: Assignment | RunningStage | Residency) -> tuple[str, ...]:
+        """The accelerators that a stage or a residency takes a share of; none for a running tool stage."""
+        return () if found.accelerator is None else self.snapshot.members(found.model or "", found.accelerator)
 
     def read_s(self, residency: Residency) -> float:
         """When a residency's weights have been read: its engine starts after that, without the link.

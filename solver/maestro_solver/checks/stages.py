@@ -38,11 +38,11 @@ def options(case: Case) -> Iterator[Violation]:
                 f"{assignment.stage} has no option for {assignment.model} on {assignment.accelerator}"
                 f" with {assignment.kv_bytes} bytes of KV",
             )
-        elif abs(assignment.end_s - assignment.start_s - option.duration_s) > TOLERANCE_S:
+        elif abs(assignment.end_s - assignment.start_s - _takes_s(case, assignment, option)) > TOLERANCE_S:
             yield Violation(
                 Constraint.DURATION,
                 f"{assignment.stage} is planned from {assignment.start_s} s to {assignment.end_s} s"
-                f" but takes {option.duration_s} s",
+                f" but takes {_takes_s(case, assignment, option)} s",
             )
 
 
@@ -77,6 +77,16 @@ def _on_draining(case: Case, assignment: Assignment) -> bool:
         if (residency.accelerator, residency.model) == (assignment.accelerator, assignment.model)
     }
     return bool(under) and under <= case.draining
+
+
+def _takes_s(case: Case, assignment: Assignment, option: RunOption) -> float:
+    """Seconds of the option where it is planned: stretched by neighbours, less what the replica's KV saves."""
+    stretch = case.accelerators[assignment.accelerator].stretch.get(assignment.model, 1.0)
+    place = (assignment.model, assignment.accelerator)
+    saved_s = sum(
+        found.saved_s for found in case.waiting[assignment.stage].reuse if (found.model, found.accelerator) == place
+    )
+    return max(0.0, option.duration_s * stretch - saved_s)
 
 
 def _option_of(case: Case, assignment: Assignment) -> RunOption | None:

@@ -49,6 +49,8 @@ def shop_of(problem: CoreProblem) -> Shop:
         first_load=np.zeros(pairs, dtype=np.int64),
         idle=np.zeros(pairs, dtype=np.int64),
         pinned=np.zeros(pairs, dtype=np.int64),
+        peers=np.zeros((*pairs, 0), dtype=np.int64),
+        named_by=np.repeat(np.arange(accelerators), models).reshape(pairs),
         limited=np.zeros(pairs, dtype=np.int64),
         batch=np.zeros(pairs, dtype=np.int64),
         pool=np.zeros(pairs, dtype=np.int64),

@@ -10,6 +10,7 @@ from ortools.sat.python import cp_model
 
 from maestro_solver.cpsat.data import ModelData, Pair
 from maestro_solver.cpsat.variables import CopyVariables, OptionVariables, StageVariables, Variables
+from maestro_solver.instance import GridRunning
 
 
 class Constraints:
@@ -24,8 +25,10 @@ class Constraints:
         self._on_accelerator: dict[int, list[OptionVariables]] = defaultdict(list)
         for stage in variables.stages.values():
             for option in stage.options:
-                self._in_pair[option.option.model, option.option.accelerator].append(option)
-                self._on_accelerator[option.option.accelerator].append(option)
+                pair = (option.option.model, option.option.accelerator)
+                self._in_pair[pair].append(option)
+                for member in self._instance.members(*pair):
+                    self._on_accelerator[member].append(option)
 
     def add_all(self) -> None:
         """Add every family."""
@@ -134,29 +137,37 @@ class Constraints:
 
     def _fit_memory(self) -> None:
         """Memory, pools, batches and slots, per accelerator."""
-        for accelerator in sorted({accelerator for _, accelerator in self._variables.copies}):
+        pairs = self._variables.copies
+        for accelerator in sorted({member for pair in pairs for member in self._instance.members(*pair)}):
             self._fit_device_memory(accelerator)
             self._fit_slots(accelerator)
-        for pair in self._variables.copies:
+        for pair in pairs:
             self._fit_batch(pair)
             if not self._instance.accelerators[pair[1]].elastic:
                 self._fit_pools(pair)
 
     def _fit_device_memory(self, accelerator: int) -> None:
         """Resident models, and where KV is elastic the reservations, fit the device at every instant."""
-        found = self._instance.accelerators[accelerator]
-        copies = [copy for pair, each in self._variables.copies.items() if pair[1] == accelerator for copy in each]
-        copies += [copy for copy in self._variables.leaving if copy.pair[1] == accelerator]
-        demands: list[tuple[cp_model.IntervalVar, int]] = [(copy.resident, copy.memory) for copy in copies]
-        if found.elastic:
-            demands += [(option.interval, option.option.kv) for option in self._on_accelerator[accelerator]]
-            demands += self._running_demands(accelerator, None, kv=True)
-        self._fit(demands, found.memory)
+        copies = [*self._variables.leaving, *(copy for each in self._variables.copies.values() for copy in each)]
+        demands: list[tuple[cp_model.IntervalVar, int]] = [
+            (copy.resident, copy.memory) for copy in copies if accelerator in self._instance.members(*copy.pair)
+        ]
+        demands += [
+            (option.interval, option.option.kv)
+            for option in self._on_accelerator[accelerator]
+            if self._instance.accelerators[option.option.accelerator].elastic
+        ]
+        demands += [
+            (interval, running.kv)
+            for interval, running in self._running_on(accelerator)
+            if self._instance.accelerators[running.accelerator].elastic
+        ]
+        self._fit(demands, self._instance.accelerators[accelerator].memory)
 
     def _fit_slots(self, accelerator: int) -> None:
         """No more stages run at once than there are slots."""
         demands = [(option.interval, 1) for option in self._on_accelerator[accelerator]]
-        demands += self._running_demands(accelerator, None, kv=False)
+        demands += [(interval, 1) for interval, _ in self._running_on(accelerator)]
         self._fit(demands, self._instance.accelerators[accelerator].slots)
 
     def _fit_batch(self, pair: Pair) -> None:
@@ -164,7 +175,7 @@ class Constraints:
         limit = self._instance.models[pair[0]].max_batch
         if limit < self._instance.accelerators[pair[1]].slots:
             demands = [(option.interval, 1) for option in self._in_pair[pair]]
-            self._fit([*demands, *self._running_demands(pair[1], pair[0], kv=False)], limit)
+            self._fit([*demands, *((interval, 1) for interval, _ in self._running_in(pair))], limit)
 
     def _fit_pools(self, pair: Pair) -> None:
         """The reservations on a replica fit its fixed pool; a smaller pool than the pair's largest is filled up."""
@@ -172,7 +183,7 @@ class Constraints:
         largest = max((copy.pool for copy in copies), default=0)
         demands = [(option.interval, option.option.kv) for option in self._in_pair[pair]]
         if any(copy.replica is not None for copy in copies):  # else what runs there runs on a draining replica
-            demands += self._running_demands(pair[1], pair[0], kv=True)
+            demands += [(interval, running.kv) for interval, running in self._running_in(pair)]
         demands += [(copy.resident, largest - copy.pool) for copy in copies if copy.pool < largest]
         self._fit(demands, largest)
 
@@ -181,14 +192,17 @@ class Constraints:
         if sum(amount for _, amount in demands) > capacity:
             self._model.add_cumulative([each for each, _ in demands], [amount for _, amount in demands], capacity)
 
-    def _running_demands(
-        self, accelerator: int, model: int | None, *, kv: bool
-    ) -> Iterator[tuple[cp_model.IntervalVar, int]]:
-        """What running stages hold on an accelerator, of one model or of all."""
-        for position, running in enumerate(self._instance.running):
-            if running.accelerator == accelerator and model in {None, running.model} and running.end > 0:
-                interval = self._model.new_fixed_size_interval_var(0, running.end, f"running {position}")
-                yield interval, running.kv if kv else 1
+    def _running_on(self, accelerator: int) -> Iterator[tuple[cp_model.IntervalVar, GridRunning]]:
+        """The stages that run now and take a place of an accelerator, with their intervals."""
+        for running in self._instance.running:
+            if running.end > 0 and accelerator in self._instance.members(running.model, running.accelerator):
+                yield self._model.new_fixed_size_interval_var(0, running.end, ""), running
+
+    def _running_in(self, pair: Pair) -> Iterator[tuple[cp_model.IntervalVar, GridRunning]]:
+        """Those in the replica of a pair."""
+        for interval, running in self._running_on(pair[1]):
+            if (running.model, running.accelerator) == pair:
+                yield interval, running
 
     def _respect_budget(self) -> None:
         """No more accelerators are in use than the budget allows, in all and per cluster."""

@@ -117,7 +117,8 @@ def prepare(instance: Instance, complete: Schedule, limits: ModelLimits) -> Mode
         position: tuple(
             option
             for option in instance.stages[position].options
-            if (option.model, option.accelerator) in candidates and option.accelerator not in closed
+            if (option.model, option.accelerator) in candidates
+            and closed.isdisjoint(instance.members(option.model, option.accelerator))
         )
         for position in stages
         if instance.stages[position].external is None
@@ -216,18 +217,28 @@ def _loads(
     """
     found: dict[Pair, int] = {}
     uncovered: list[int] = []
+    quickest = _quickest_loads(instance)
     begun = Counter((each.model, each.accelerator) for each in planned.residents if each.replica is None)
     for pair in {(option.model, option.accelerator) for offered in options.values() for option in offered}:
         load = instance.load.get(pair)
         if load is None:
             continue
         elastic = instance.accelerators[pair[1]].elastic
-        between = 0 if elastic else min(ticks for (_, at), ticks in instance.load.items() if at == pair[1])
+        between = 0 if elastic else min(quickest[member] for member in instance.members(*pair))
         most = (horizon + between) // max(1, load + between)
         found[pair] = max(begun[pair], min(limit, most))
         if found[pair] < most:
             uncovered.append((found[pair] + 1) * load + found[pair] * between)
     return found, instance.grid.seconds(min(uncovered)) if uncovered else None
+
+
+def _quickest_loads(instance: Instance) -> dict[int, int]:
+    """By accelerator, the shortest load that takes some of it."""
+    found: dict[int, int] = {}
+    for pair, ticks in instance.load.items():
+        for member in instance.members(*pair):
+            found[member] = min(ticks, found.get(member, ticks))
+    return found
 
 
 def _last(instance: Instance, stages: tuple[int, ...], horizon: int) -> int:

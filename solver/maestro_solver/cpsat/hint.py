@@ -101,7 +101,8 @@ class Hint:
         self._hint(copy.size, end - start)
 
     def _write_use(self) -> None:
-        used = {option.accelerator for option in self._planned.options.values()}
+        pairs = {(option.model, option.accelerator) for option in self._planned.options.values()}
+        used = {member for pair in pairs for member in self._instance.members(*pair)}
         for position, variable in enumerate(self._variables.in_use):
             self._hint(variable, position in used or self._instance.accelerators[position].forced)
 

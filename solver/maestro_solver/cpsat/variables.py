@@ -33,7 +33,10 @@ class StageVariables:
 
 @dataclass(frozen=True, slots=True)
 class CopyVariables:
-    """One residency of a pair: a replica of the snapshot (``replica``; always ``present``), or the k-th load of it."""
+    """One residency of a pair: a replica of the snapshot (``replica``; always ``present``), or the k-th load of it.
+
+    It holds ``memory`` on each of its accelerators.
+    """
 
     pair: Pair
     replica: int | None
@@ -65,7 +68,7 @@ class Variables:
         """Declare them on ``model``."""
         self._data = data
         self._model = model
-        self._open = {accelerator for _, accelerator in data.pairs}
+        self._open = {member for pair in data.pairs for member in data.instance.members(*pair)}
         self.copies = {pair: self._copies(pair) for pair in data.pairs}
         self.leaving = self._leaving()
         self.stages = {position: self._stage(position) for position in data.stages}
@@ -91,7 +94,7 @@ class Variables:
     def _continued(self, pair: Pair, position: int) -> CopyVariables:
         """A replica of the snapshot: it can leave once it is ready and idle.
 
-        A draining one leaves then; one that is pinned, or on an accelerator that the model does not use, stays.
+        A draining one leaves then; one that is pinned, or on accelerators that the model does not use, stays.
         """
         model, last = self._model, self._data.last
         replica = self._data.instance.replicas[position]
@@ -99,7 +102,7 @@ class Variables:
         lowest, highest = idle, last
         if replica.draining:
             highest = idle
-        elif pair in self._data.instance.pinned or pair[1] not in self._open:
+        elif pair in self._data.instance.pinned or self._open.isdisjoint(self._data.instance.members(*pair)):
             lowest = last
         end = model.new_int_var(lowest, highest, f"end of replica {position}")
         resident = model.new_interval_var(0, end, end, f"replica {position}")

@@ -14,7 +14,6 @@ from maestro.snapshot import Snapshot, StageKey, WaitingStage
 from maestro_solver.discretize import Discretization
 from maestro_solver.grid import Grid
 from maestro_solver.heuristics.placement import Place, best_place, commit
-from maestro_solver.heuristics.profile import FOREVER
 from maestro_solver.heuristics.replay import replay_resident, replay_stage
 from maestro_solver.heuristics.state import FleetState
 from maestro_solver.instance import NOWHERE, GridOption
@@ -26,7 +25,7 @@ class Placement:
     """Where one stage ends soonest.
 
     ``needs_load``: the model is loaded from ``load_start_s`` to ``ready_s`` first, after the idle models ``evict``
-    have left the accelerator. All times are seconds after the snapshot.
+    have left its accelerators. All times are seconds after the snapshot.
     """
 
     stage: StageKey
@@ -154,12 +153,6 @@ class SnapshotView:
         ready = max(start, self._grid.ticks_up(residency.ready_s))
         replay_resident(self._state, Resident(accelerator, model, start, ready, end, replica))
 
-    def _may_load(self, accelerator: int, model: int) -> bool:
-        """Whether a planned load can still be: the pair can be loaded, and no replica of it is there to stay."""
-        residents = self._state.tracks[accelerator].residents
-        stays = any(found.model == model and found.usable and found.end >= FOREVER for found in residents)
-        return not stays and (model, accelerator) in self._instance.load
-
     def _replica_of(self, accelerator: int, model: int) -> int | None:
         for position, replica in enumerate(self._instance.replicas):
             if (replica.accelerator, replica.model, replica.draining) == (accelerator, model, False):
@@ -174,7 +167,7 @@ class SnapshotView:
         start = max(0, self._grid.ticks_up(assignment.start_s))
         duration_s = assignment.end_s - assignment.start_s
         duration = max(1, self._grid.ticks_up(duration_s))
-        kv = self._grid.units_up(assignment.kv_bytes)
+        kv = self._discretization.reserved(model, accelerator, assignment.kv_bytes)
         option = GridOption(accelerator, model, duration, kv, duration_s, assignment.kv_bytes)
         if replay_stage(self._state, option, Span(start, start + duration)):
             cluster = self._instance.accelerators[accelerator].cluster

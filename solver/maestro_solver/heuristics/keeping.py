@@ -16,21 +16,26 @@ def kept_longest(
     memory = [StepProfile() for _ in instance.accelerators]
     for position, option in options.items():
         if instance.accelerators[option.accelerator].elastic:
-            memory[option.accelerator].add(*spans[position], option.kv)
+            for member in instance.members(option.model, option.accelerator):
+                memory[member].add(*spans[position], option.kv)
     for running in instance.running:
         if running.accelerator != NOWHERE and instance.accelerators[running.accelerator].elastic:
-            memory[running.accelerator].add(0, running.end, running.kv)
+            for member in instance.members(running.model, running.accelerator):
+                memory[member].add(0, running.end, running.kv)
     for found in residents:
         end = FOREVER if found.end is None else found.end
-        memory[found.accelerator].add(found.load_start, end, _held(instance, found))
-    return tuple(_lengthened(instance, found, residents, memory[found.accelerator]) for found in residents)
+        for member in instance.members(found.model, found.accelerator):
+            memory[member].add(found.load_start, end, _held(instance, found))
+    return tuple(_lengthened(instance, found, residents, memory) for found in residents)
 
 
-def _lengthened(instance: Instance, found: Resident, residents: Sequence[Resident], memory: StepProfile) -> Resident:
+def _lengthened(
+    instance: Instance, found: Resident, residents: Sequence[Resident], memory: Sequence[StepProfile]
+) -> Resident:
     """One residency, ended as late as memory and later residencies of the same pair allow."""
     if found.end is None or (found.replica is not None and instance.replicas[found.replica].draining):
         return found
-    held = _held(instance, found)
+    held, members = _held(instance, found), instance.members(found.model, found.accelerator)
     limit = min(
         (
             other.load_start
@@ -42,14 +47,19 @@ def _lengthened(instance: Instance, found: Resident, residents: Sequence[Residen
         ),
         default=FOREVER,
     )
-    capacity = instance.accelerators[found.accelerator].memory
-    later = [time for time in memory.times if time > found.end]
-    full = next((time for time in [found.end, *later] if memory.level_at(time) + held > capacity), FOREVER)
+    full = min(_full_from(memory[at], found.end, instance.accelerators[at].memory - held) for at in members)
     end = min(limit, full)
-    memory.add(found.end, end, held)
+    for member in members:
+        memory[member].add(found.end, end, held)
     return Resident(
         found.accelerator, found.model, found.load_start, found.ready, None if end >= FOREVER else end, found.replica
     )
+
+
+def _full_from(memory: StepProfile, start: int, room: int) -> int:
+    """The first tick from ``start`` on at which more than ``room`` is held."""
+    later = [time for time in memory.times if time > start]
+    return next((time for time in [start, *later] if memory.level_at(time) > room), FOREVER)
 
 
 def _held(instance: Instance, found: Resident) -> int:

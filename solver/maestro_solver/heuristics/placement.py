@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from maestro_solver.heuristics.profile import FOREVER
@@ -30,39 +31,39 @@ def best_place(
     for a replica that is there than has one loaded: 0 loads whenever that ends sooner. Who shares an accelerator is
     slower: places are compared by when the stage would end beside what runs there when it starts, though what it
     reserves is its time alone. Ties go to the place without a load, then to the one that evicts least, then to the
-    accelerator already in use.
+    accelerators already in use.
     """
     best: Place | None = None
     best_rank: tuple[float, int, int] = (FOREVER, 0, 0)
     for option in options:
-        track = state.tracks[option.accelerator]
-        if not state.may_use(track):
+        tracks = state.tracks_of(option.model, option.accelerator)
+        if not state.may_use(tracks):
             continue
-        start = max(earliest[track.cluster], state.floor)
+        start = max(earliest[tracks[0].cluster], state.floor)
         if start + option.duration > best_rank[0]:
             continue
-        place = _on_resident(track, option, start, state)
-        loaded = _with_load(state, track, option, start)
-        fresh = track.position not in state.in_use
+        place = _on_resident(state, tracks, option, start)
+        loaded = _with_load(state, tracks, option, start)
+        fresh = state.fresh(tracks)
         for found in (place, loaded):
             if found is None:
                 continue
             load = found.ready - found.load_start
-            duration = option.duration * _stretch(state, track, option, found.start)
-            rank = (found.start + duration + patience * load, len(found.evicted) + (load > 0), int(fresh))
+            duration = option.duration * _stretch(state, tracks, option, found.start)
+            rank = (found.start + duration + patience * load, len(found.evicted) + (load > 0), fresh)
             if best is None or rank < best_rank:
                 best, best_rank = found, rank
     return best
 
 
-def _stretch(state: FleetState, track: AcceleratorTrack, option: GridOption, start: int) -> float:
-    """How many times longer than alone the stage takes beside what shares the accelerator when it starts.
+def _stretch(state: FleetState, tracks: Sequence[AcceleratorTrack], option: GridOption, start: int) -> float:
+    """How many times longer than alone the stage takes beside what shares its accelerators when it starts.
 
     Other models count if they are at work then, or will be: models that are waited for do not idle.
     """
-    batch_slope, colocation_slope = state.slopes[option.model, track.position]
+    batch_slope, colocation_slope = state.slopes[option.model, option.accelerator]
     batch = others = 0
-    for resident in track.residents:
+    for resident in _holders(tracks):
         running = resident.batch.level_at(start)
         if resident.model == option.model:
             batch += running
@@ -73,69 +74,86 @@ def _stretch(state: FleetState, track: AcceleratorTrack, option: GridOption, sta
 
 def commit(state: FleetState, place: Place) -> ResidentTrack:
     """Carry a place out on the state; returns the residency that the stage runs in."""
-    track = state.tracks[place.option.accelerator]
     resident = place.resident
     if resident is None:
         for found in place.evicted:
-            state.evict(track, found, place.load_start)
-        resident = state.load(track, place.option.model, place.load_start, place.ready)
-    state.run(track, resident, place.option, place.start)
+            state.evict(found, place.load_start)
+        resident = state.load(place.option.model, place.option.accelerator, place.load_start, place.ready)
+    state.run(resident, place.option, place.start)
     return resident
 
 
-def _on_resident(track: AcceleratorTrack, option: GridOption, start: int, state: FleetState) -> Place | None:
+def _holders(tracks: Sequence[AcceleratorTrack]) -> Iterable[ResidentTrack]:
+    """All that hold memory on the accelerators, each once."""
+    return tracks[0].holders if len(tracks) == 1 else dict.fromkeys(found for each in tracks for found in each.holders)
+
+
+def _on_resident(state: FleetState, tracks: Sequence[AcceleratorTrack], option: GridOption, start: int) -> Place | None:
     """The soonest start inside a residency of the model that is there or decided."""
     best: Place | None = None
-    for resident in track.residents:
+    for resident in tracks[0].residents:
         if resident.model != option.model or not resident.usable:
             continue
-        found = _first_start(track, resident, option, max(start, resident.ready), state)
+        found = _first_start(state, tracks, resident, option, max(start, resident.ready))
         if found + option.duration <= resident.end and (best is None or found < best.start):
             best = Place(option, found, resident)
     return best
 
 
 def _first_start(
-    track: AcceleratorTrack, resident: ResidentTrack, option: GridOption, start: int, state: FleetState
+    state: FleetState, tracks: Sequence[AcceleratorTrack], resident: ResidentTrack, option: GridOption, start: int
 ) -> int:
-    """The first tick from ``start`` on with a slot, a place in the batch, and KV memory for the whole stage."""
+    """The first tick from ``start`` on with slots, a place in the batch, and KV memory for the whole stage."""
     duration = option.duration
     batch_room = state.instance.models[option.model].max_batch - 1
-    memory, room = (
-        (track.memory, track.capacity - option.kv) if track.elastic else (resident.used, resident.pool - option.kv)
-    )
     while start < FOREVER:
-        found = track.running.earliest_fit(start, duration, track.slots - 1)
-        found = resident.batch.earliest_fit(found, duration, batch_room)
-        found = memory.earliest_fit(found, duration, room)
+        found = resident.batch.earliest_fit(start, duration, batch_room)
+        for track in tracks:
+            found = track.running.earliest_fit(found, duration, track.slots - 1)
+            if tracks[0].elastic:
+                found = track.memory.earliest_fit(found, duration, track.capacity - option.kv)
+        if not tracks[0].elastic:
+            found = resident.used.earliest_fit(found, duration, resident.pool - option.kv)
         if found == start:
             break
         start = found
     return start
 
 
-def _with_load(state: FleetState, track: AcceleratorTrack, option: GridOption, start: int) -> Place | None:
+def _with_load(state: FleetState, tracks: Sequence[AcceleratorTrack], option: GridOption, start: int) -> Place | None:
     """The soonest start after loading the model, idle residents evicted where its memory needs it."""
-    load = state.instance.load.get((option.model, track.position))
+    load = state.instance.load.get((option.model, option.accelerator))
     if load is None:
         return None
     first = max(state.floor, start - load)
-    for resident in track.residents:
+    for resident in tracks[0].residents:
         if resident.model == option.model:
             if resident.end >= FOREVER:
                 return None  # it stays: a second replica beside it would serve nobody
             first = max(first, resident.end)
-    need = state.instance.memory_of(option.model, track.position) + (option.kv if track.elastic else 0)
-    free = _memory_from(state, track, first, track.capacity - need)
+    need = state.instance.memory_of(option.model, option.accelerator) + (option.kv if tracks[0].elastic else 0)
+    free = max(_memory_from(state, track, first, track.capacity - need) for track in tracks)
     if free >= FOREVER:
         return None
-    load_start = state.links[track.node].earliest_fit(free, state.instance.link[option.model, track.position], 0)
+    reading = state.instance.link[option.model, option.accelerator]
+    load_start = state.links[tracks[0].node].earliest_fit(free, reading, 0)
     ready = load_start + load
-    evicted = _evictions(state, track, load_start, track.capacity - need)
-    begin = track.running.earliest_fit(max(start, ready), option.duration, track.slots - 1)
+    begin = _slots_free(tracks, max(start, ready), option.duration)
     if begin >= FOREVER:
         return None
-    return Place(option, begin, None, load_start, ready, evicted)
+    return Place(option, begin, None, load_start, ready, _evictions(state, tracks, load_start, need))
+
+
+def _slots_free(tracks: Sequence[AcceleratorTrack], start: int, duration: int) -> int:
+    """The first tick from ``start`` on with a slot on every accelerator for so long."""
+    while start < FOREVER:
+        found = start
+        for track in tracks:
+            found = track.running.earliest_fit(found, duration, track.slots - 1)
+        if found == start:
+            break
+        start = found
+    return start
 
 
 def _evictable(state: FleetState, track: AcceleratorTrack) -> list[ResidentTrack]:
@@ -143,8 +161,8 @@ def _evictable(state: FleetState, track: AcceleratorTrack) -> list[ResidentTrack
     pinned = state.instance.pinned
     found = [
         resident
-        for resident in track.residents
-        if resident.end >= FOREVER and resident.usable and (resident.model, track.position) not in pinned
+        for resident in track.holders
+        if resident.end >= FOREVER and resident.usable and (resident.model, resident.members[0]) not in pinned
     ]
     found.sort(key=lambda resident: (state.demand[resident.model] > 0, resident.last_use))
     return found
@@ -172,17 +190,23 @@ def _memory_from(state: FleetState, track: AcceleratorTrack, first: int, room: i
     return candidates[low] if low < len(candidates) else FOREVER
 
 
-def _evictions(state: FleetState, track: AcceleratorTrack, time: int, room: int) -> tuple[ResidentTrack, ...]:
-    """The fewest of the least missed idle residents that have to leave at ``time``."""
-    peaks = track.memory.peaks_from()
-    held = peaks[bisect_right(track.memory.times, time) - 1]
-    chosen: list[ResidentTrack] = []
-    for resident in _evictable(state, track):
-        if held > room and resident.last_use <= time:
-            chosen.append(resident)
-            held -= resident.memory
-    for resident in list(chosen):
-        if held + resident.memory <= room:
-            chosen.remove(resident)
-            held += resident.memory
-    return tuple(chosen)
+def _evictions(
+    state: FleetState, tracks: Sequence[AcceleratorTrack], time: int, need: int
+) -> tuple[ResidentTrack, ...]:
+    """The fewest of the least missed idle residents that have to leave at ``time`` for ``need`` on each accelerator."""
+    leaving: list[ResidentTrack] = []
+    for track in tracks:
+        room = track.capacity - need
+        held = track.memory.peaks_from()[bisect_right(track.memory.times, time) - 1]
+        held -= sum(resident.memory for resident in leaving if track.position in resident.members)
+        chosen: list[ResidentTrack] = []
+        for resident in _evictable(state, track):
+            if held > room and resident.last_use <= time and resident not in leaving:
+                chosen.append(resident)
+                held -= resident.memory
+        for resident in list(chosen):
+            if held + resident.memory <= room:
+                chosen.remove(resident)
+                held += resident.memory
+        leaving += chosen
+    return tuple(leaving)

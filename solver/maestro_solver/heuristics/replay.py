@@ -12,21 +12,20 @@ from maestro_solver.schedule import Resident, Span
 
 def replay_resident(state: FleetState, resident: Resident) -> None:
     """Continue a replica of the snapshot, or begin a planned load; end it where it ends."""
-    track = state.tracks[resident.accelerator]
     if resident.replica is None:
-        found = state.load(track, resident.model, resident.load_start, resident.ready)
+        found = state.load(resident.model, resident.accelerator, resident.load_start, resident.ready)
     else:
-        found = next(each for each in track.residents if each.replica == resident.replica)
+        residents = state.tracks[resident.accelerator].residents
+        found = next(each for each in residents if each.replica == resident.replica)
     if resident.end is not None and found.end >= FOREVER:
-        state.evict(track, found, resident.end)
+        state.evict(found, resident.end)
 
 
 def replay_stage(state: FleetState, option: GridOption, span: Span) -> bool:
     """Reserve what a placed stage holds; False, and no change, where no residency holds it."""
-    track = state.tracks[option.accelerator]
-    host = _host(track.residents, option, span)
+    host = _host(state.tracks[option.accelerator].residents, option, span)
     if host is not None:
-        state.run(track, host, option, span.start)
+        state.run(host, option, span.start)
     return host is not None
 
 

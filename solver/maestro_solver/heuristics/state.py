@@ -1,8 +1,12 @@
-"""What every accelerator holds over time while a schedule is built: residents, stages, and loads on each link."""
+"""What every accelerator holds over time while a schedule is built: residents, stages, and loads on each link.
+
+A tensor-parallel replica and its stages hold as much of each of their accelerators.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from maestro_solver.heuristics.profile import FOREVER, StepProfile
 from maestro_solver.instance import NOWHERE, GridOption, Instance
@@ -10,13 +14,17 @@ from maestro_solver.schedule import Resident
 
 
 class ResidentTrack:
-    """One residency in the making: until something evicts it, it stays (``end`` is FOREVER)."""
+    """One residency in the making: until something evicts it, it stays (``end`` is FOREVER).
+
+    It holds ``memory`` on each of ``members``, its accelerators, and is named by the first.
+    """
 
     __slots__ = (
         "batch",
         "end",
         "last_use",
         "load_start",
+        "members",
         "memory",
         "model",
         "pool",
@@ -26,8 +34,18 @@ class ResidentTrack:
         "used",
     )
 
-    def __init__(self, model: int, load_start: int, ready: int, memory: int, pool: int, replica: int | None) -> None:
+    def __init__(
+        self,
+        model: int,
+        members: tuple[int, ...],
+        load_start: int,
+        ready: int,
+        memory: int,
+        pool: int,
+        replica: int | None,
+    ) -> None:
         self.model = model
+        self.members = members
         self.load_start = load_start
         self.ready = ready
         self.memory = memory
@@ -41,9 +59,20 @@ class ResidentTrack:
 
 
 class AcceleratorTrack:
-    """One accelerator in the making."""
+    """One accelerator in the making: ``residents`` are named by it, ``holders`` are all that hold memory there."""
 
-    __slots__ = ("capacity", "cluster", "elastic", "memory", "node", "position", "residents", "running", "slots")
+    __slots__ = (
+        "capacity",
+        "cluster",
+        "elastic",
+        "holders",
+        "memory",
+        "node",
+        "position",
+        "residents",
+        "running",
+        "slots",
+    )
 
     def __init__(self, instance: Instance, position: int) -> None:
         found = instance.accelerators[position]
@@ -54,6 +83,7 @@ class AcceleratorTrack:
         self.node = found.node
         self.cluster = found.cluster
         self.residents: list[ResidentTrack] = []
+        self.holders: list[ResidentTrack] = []
         self.memory = StepProfile()
         self.running = StepProfile()
 
@@ -75,47 +105,59 @@ class FleetState:
         self._take_over_replicas()
         self._take_over_running()
 
-    def may_use(self, track: AcceleratorTrack) -> bool:
-        """Whether the GPU budget lets a stage or a load go there."""
-        if track.position in self.in_use:
+    def tracks_of(self, model: int, accelerator: int) -> list[AcceleratorTrack]:
+        """The accelerators of a replica of the model that is named by ``accelerator``."""
+        return [self.tracks[member] for member in self.instance.members(model, accelerator)]
+
+    def fresh(self, tracks: Sequence[AcceleratorTrack]) -> int:
+        """How many of the accelerators are not in use yet."""
+        return sum(track.position not in self.in_use for track in tracks)
+
+    def may_use(self, tracks: Sequence[AcceleratorTrack]) -> bool:
+        """Whether the GPU budget lets a stage or a load go there; the accelerators are of one cluster."""
+        fresh = self.fresh(tracks)
+        if fresh == 0:
             return True
-        budget = self.instance.budget
-        limit = budget.per_cluster.get(self.instance.clusters[track.cluster])
-        within_cluster = limit is None or self.in_use_per_cluster[track.cluster] < limit
-        return within_cluster and len(self.in_use) < budget.total
+        budget, cluster = self.instance.budget, tracks[0].cluster
+        limit = budget.per_cluster.get(self.instance.clusters[cluster])
+        within_cluster = limit is None or self.in_use_per_cluster[cluster] + fresh <= limit
+        return within_cluster and len(self.in_use) + fresh <= budget.total
 
     def stays(self, option: GridOption) -> bool:
         """Whether a replica for the option is there that nothing is to evict yet."""
         residents = self.tracks[option.accelerator].residents
         return any(found.model == option.model and found.usable and found.end >= FOREVER for found in residents)
 
-    def run(self, track: AcceleratorTrack, resident: ResidentTrack, option: GridOption, start: int) -> None:
+    def run(self, resident: ResidentTrack, option: GridOption, start: int) -> None:
         """Reserve what a stage holds while it runs."""
         end = start + option.duration
-        self.use(track)
-        track.running.add(start, end, 1)
+        elastic = self.tracks[option.accelerator].elastic
+        for track in (self.tracks[member] for member in resident.members):
+            self.use(track)
+            track.running.add(start, end, 1)
+            if elastic:
+                track.memory.add(start, end, option.kv)
         resident.batch.add(start, end, 1)
-        if track.elastic:
-            track.memory.add(start, end, option.kv)
-        else:
+        if not elastic:
             resident.used.add(start, end, option.kv)
         resident.last_use = max(resident.last_use, end)
 
-    def load(self, track: AcceleratorTrack, model: int, start: int, ready: int) -> ResidentTrack:
+    def load(self, model: int, accelerator: int, start: int, ready: int) -> ResidentTrack:
         """Begin a new residency that is ready at ``ready``; its weights come over the node's link from ``start`` on."""
-        memory = self.instance.memory_of(model, track.position)
-        pool = self.instance.pool_of(model, track.position)
-        resident = ResidentTrack(model, start, ready, memory, pool, None)
-        self.use(track)
-        self.links[track.node].add(start, start + self.instance.link[model, track.position], 1)
-        track.memory.add(start, FOREVER, memory)
-        track.residents.append(resident)
+        memory = self.instance.memory_of(model, accelerator)
+        pool = self.instance.pool_of(model, accelerator)
+        resident = ResidentTrack(model, self.instance.members(model, accelerator), start, ready, memory, pool, None)
+        self.links[self.tracks[accelerator].node].add(start, start + self.instance.link[model, accelerator], 1)
+        for member in resident.members:
+            self.use(self.tracks[member])
+        self._hold(resident)
         return resident
 
-    def evict(self, track: AcceleratorTrack, resident: ResidentTrack, time: int) -> None:
+    def evict(self, resident: ResidentTrack, time: int) -> None:
         """End a residency at ``time`` and free its memory from then on."""
         resident.end = time
-        track.memory.add(time, FOREVER, -resident.memory)
+        for member in resident.members:
+            self.tracks[member].memory.add(time, FOREVER, -resident.memory)
 
     def use(self, track: AcceleratorTrack) -> None:
         """Count the accelerator as in use."""
@@ -138,26 +180,33 @@ class FleetState:
             for found in track.residents
         )
 
+    def _hold(self, resident: ResidentTrack) -> None:
+        """Let a residency hold its memory from its start on."""
+        self.tracks[resident.members[0]].residents.append(resident)
+        for track in (self.tracks[member] for member in resident.members):
+            track.holders.append(resident)
+            track.memory.add(resident.load_start, FOREVER, resident.memory)
+
     def _take_over_replicas(self) -> None:
         for position, replica in enumerate(self.instance.replicas):
-            track = self.tracks[replica.accelerator]
-            resident = ResidentTrack(replica.model, 0, replica.ready, replica.memory, replica.pool, position)
+            members = self.instance.members(replica.model, replica.accelerator)
+            resident = ResidentTrack(replica.model, members, 0, replica.ready, replica.memory, replica.pool, position)
             resident.last_use = max(replica.ready, replica.busy_until)
             resident.usable = not replica.draining
-            track.residents.append(resident)
-            track.memory.add(0, FOREVER, replica.memory)
+            self._hold(resident)
             if replica.draining:
-                self.evict(track, resident, resident.last_use)
+                self.evict(resident, resident.last_use)
 
     def _take_over_running(self) -> None:
         for running in self.instance.running:
             if running.accelerator == NOWHERE:
                 continue
-            track = self.tracks[running.accelerator]
-            track.running.add(0, running.end, 1)
-            if track.elastic:
-                track.memory.add(0, running.end, running.kv)
-            for resident in track.residents:
+            elastic = self.tracks[running.accelerator].elastic
+            for track in self.tracks_of(running.model, running.accelerator):
+                track.running.add(0, running.end, 1)
+                if elastic:
+                    track.memory.add(0, running.end, running.kv)
+            for resident in self.tracks[running.accelerator].residents:
                 if resident.model == running.model:
                     resident.batch.add(0, running.end, 1)
                     resident.used.add(0, running.end, running.kv)

@@ -59,33 +59,39 @@ class Carrying:
         accelerator, model = self._accelerator_at.get(load.accelerator), self._model_at.get(load.model)
         if accelerator is None or model is None or (model, accelerator) not in self.instance.load:
             return
-        track = self.state.tracks[accelerator]
-        if any(found.model == model and found.usable and found.end >= FOREVER for found in track.residents):
+        tracks = self.state.tracks_of(model, accelerator)
+        if any(found.model == model and found.usable and found.end >= FOREVER for found in tracks[0].residents):
             return
-        if not self.state.may_use(track):
+        if not self.state.may_use(tracks):
             return
-        leaving = [found for found in track.residents if self._leaves_for(found, load, accelerator)]
-        earliest = max([0, *(found.last_use for found in leaving), *_earlier_lives(track, model)])
-        start = self._first_fit(track, model, leaving, earliest)
+        holders = dict.fromkeys(found for track in tracks for found in track.holders)
+        leaving = [found for found in holders if self._leaves_for(found, load)]
+        earliest = max([0, *(found.last_use for found in leaving), *_earlier_lives(tracks[0], model)])
+        start = self._first_fit(tracks, model, leaving, earliest)
         if start < FOREVER:
             for found in leaving:
-                self.state.evict(track, found, start)
-            self.state.load(track, model, start, start + self.instance.load[model, accelerator])
+                self.state.evict(found, start)
+            self.state.load(model, accelerator, start, start + self.instance.load[model, accelerator])
 
-    def _leaves_for(self, resident: ResidentTrack, load: LoadInForce, accelerator: int) -> bool:
+    def _leaves_for(self, resident: ResidentTrack, load: LoadInForce) -> bool:
         """Whether the residency is to end for the load; one that has been pinned since does not."""
         stays = resident.end >= FOREVER and resident.usable
-        pinned = (resident.model, accelerator) in self.instance.pinned
+        pinned = (resident.model, resident.members[0]) in self.instance.pinned
         return stays and not pinned and self.instance.models[resident.model].name in load.evicts
 
-    def _first_fit(self, track: AcceleratorTrack, model: int, leaving: Sequence[ResidentTrack], earliest: int) -> int:
+    def _first_fit(
+        self, tracks: Sequence[AcceleratorTrack], model: int, leaving: Sequence[ResidentTrack], earliest: int
+    ) -> int:
         """The first tick with the link free and, once ``leaving`` have left, the memory free for good."""
-        freed = sum(found.memory for found in leaving)
-        room = track.capacity - self.instance.memory_of(model, track.position) + freed
-        link, reading = self.state.links[track.node], self.instance.link[model, track.position]
+        first = tracks[0].position
+        need = self.instance.memory_of(model, first)
+        link, reading = self.state.links[tracks[0].node], self.instance.link[model, first]
         start = earliest
         while start < FOREVER:
-            found = track.memory.earliest_fit(start, FOREVER, room)
+            found = start
+            for track in tracks:
+                freed = sum(each.memory for each in leaving if track.position in each.members)
+                found = track.memory.earliest_fit(found, FOREVER, track.capacity - need + freed)
             found = link.earliest_fit(found, reading, 0) if found < FOREVER else FOREVER
             if found == start:
                 break

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from maestro.errors import InvalidInputError
-from maestro.fleet import GpuBudget, ModelSpec, SpeedCoefficients
+from maestro.fleet import AcceleratorSpec, GpuBudget, ModelSpec, NodeSpec, SpeedCoefficients
 from maestro.snapshot import (
     AcceleratorState,
     ObjectiveWeights,
@@ -31,6 +32,8 @@ class Family:
     ``stages`` and ``accelerators`` are the usual size. ``models`` is how many there are; ``holds`` how many replicas
     fit one accelerator; ``load_s`` and ``stage_s`` are ranges; ``slack`` is a range of deadlines over critical paths;
     ``resident`` the share of accelerators with a replica; ``budget`` the share of accelerators that may be used.
+    The first models are tensor-parallel: ``sizes`` says how many accelerators each of them takes, all of a node at
+    most.
     """
 
     stages: int
@@ -47,6 +50,7 @@ class Family:
     budget: float
     clusters: int
     tools: float
+    sizes: tuple[int, ...] = ()
 
 
 _CONTENDED = Family(120, 4, 4, 2, True, 4, 3, (5.0, 20.0), (2.0, 20.0), (1.0, 3.0), 0.7, 0.75, 2, 0.1)
@@ -61,6 +65,9 @@ FAMILIES: Mapping[str, Family] = {
     "huge": Family(4600, 64, 16, 3, True, 16, 8, (5.0, 30.0), (2.0, 20.0), (1.5, 5.0), 0.8, 1.0, 4, 0.1),
     "two_models_one_slot": Family(20, 2, 2, 1, False, 4, 4, (40.0, 40.0), (2.0, 10.0), (2.0, 8.0), 0.5, 1.0, 2, 0.0),
     "pools": Family(60, 4, 3, 2, False, 6, 3, (10.0, 30.0), (2.0, 15.0), (1.5, 4.0), 0.8, 1.0, 1, 0.2),
+    "tensor-parallel": Family(
+        60, 8, 4, 2, True, 6, 4, (5.0, 20.0), (2.0, 15.0), (1.5, 4.0), 0.8, 1.0, 2, 0.1, sizes=(2, 4)
+    ),
 }
 """``contended-1`` to ``-3`` are levels of overload: the same fleet with more and more waiting for it."""
 
@@ -91,7 +98,17 @@ class _Generation:
         self._family = family
         self._random = randomness
         self._models = [f"model-{position}" for position in range(family.models)]
+        largest = -(-accelerators // family.clusters)
+        sizes = (min(size, largest) for size in family.sizes)
+        self._size = dict.fromkeys(self._models, 1) | dict(zip(self._models, sizes, strict=False))
         self._places = [(f"gpu-{position}", position % family.clusters) for position in range(accelerators)]
+        self._groups = {
+            (model, members[0]): members
+            for model, size in self._size.items()
+            for cluster in range(family.clusters)
+            for members in self._node(cluster).groups(size)
+        }
+        self._held = Counter[str]()
         self._waiting: list[WaitingStage] = []
         self._workflows: list[WorkflowState] = []
 
@@ -108,6 +125,7 @@ class _Generation:
                 (model, name): round(self._random.uniform(*self._family.load_s), 2)
                 for model in self._models
                 for name, _ in self._places
+                if (model, name) in self._groups
             },
             workflows=tuple(self._workflows),
             waiting=tuple(self._waiting),
@@ -115,13 +133,22 @@ class _Generation:
             budget=GpuBudget(max(1, round(self._family.budget * len(self._places)))),
             network_delay_s=0.3 if self._family.clusters > 1 else 0.0,
             weights=ObjectiveWeights(),
+            groups={place: members for place, members in self._groups.items() if self._size[place[0]] > 1},
         )
+
+    def _node(self, cluster: int) -> NodeSpec:
+        """The cluster's one node, as far as groups depend on it."""
+        names = [name for name, at in self._places if at == cluster]
+        return NodeSpec(f"node-{cluster}", tuple(AcceleratorSpec(name, "gpu", 0, 0) for name in names), 0, 0.0, 0.0)
 
     def _accelerator(self, name: str, cluster: int) -> AcceleratorState:
         replicas = []
         if self._random.random() < self._family.resident:
-            pool_bytes = 0 if self._family.elastic else 4 * _GIB
-            replicas = [ReplicaState(self._random.choice(self._models), 1, ReplicaPhase.READY, 0.0, pool_bytes)]
+            model = self._random.choice(self._models)
+            members = self._groups.get((model, name), ())
+            if members and all(self._held[member] < self._family.holds for member in members):
+                self._held.update(members)
+                replicas = [ReplicaState(model, 1, ReplicaPhase.READY, 0.0, self._pool_bytes(model))]
         return AcceleratorState(
             name=name,
             node=f"node-{cluster}",
@@ -135,8 +162,21 @@ class _Generation:
 
     def _model(self, name: str) -> ModelSpec:
         speeds = {"gpu": SpeedCoefficients(5000.0, 60.0, 0.05, 0.3, 1.0)}
-        pool_bytes = 0 if self._family.elastic else 4 * _GIB
-        return ModelSpec(name, 9 * _GIB, 1 << 17, pool_bytes, 1 * _GIB, 8192, self._family.max_batch, speeds)
+        size = self._size[name]
+        return ModelSpec(
+            name,
+            weights_bytes=9 * size * _GIB,
+            kv_bytes_per_token=1 << 17,
+            kv_pool_bytes=self._pool_bytes(name),
+            overhead_bytes=size * _GIB,
+            context_tokens=8192,
+            max_batch=self._family.max_batch,
+            speeds=speeds,
+            tensor_parallel_size=size,
+        )
+
+    def _pool_bytes(self, model: str) -> int:
+        return 0 if self._family.elastic else 4 * self._size[model] * _GIB
 
     def _add_workflow(self, count: int) -> None:
         workflow = f"w{len(self._workflows)}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from maestro.snapshot import Snapshot
 from maestro_solver.bounds import critical_path_bound, earliest_completions, workflow_cost
 from maestro_solver.instance import Instance
 from maestro_solver.search.layout import Layout
@@ -54,7 +56,7 @@ def lower_bound(layout: Layout, limit_s: float, shares: int = QUICK) -> float:
 def longest_path_bound(instance: Instance) -> float:
     """What no plan costs less than whatever an instance's stages are tied to: the longest paths of fastest options."""
     snapshot, grid = instance.snapshot, instance.grid
-    kinds = {found.kind for found in snapshot.accelerators}
+    shortest = _least_stretches(snapshot)
     ends: dict[int, int] = {}
     completions = np.array([found.running_end for found in instance.workflows], dtype=np.int64)
     waiting = deque(position for position, stage in enumerate(instance.stages) if not stage.predecessors)
@@ -62,7 +64,15 @@ def longest_path_bound(instance: Instance) -> float:
     while waiting:
         position = waiting.popleft()
         found, stage = snapshot.waiting[position], instance.stages[position]
-        fastest = min((option.duration_s for option in found.options if option.kind in kinds), default=0.0)
+        saved_s = max((each.saved_s for each in found.reuse), default=0.0)
+        fastest = min(
+            (
+                max(0.0, option.duration_s * shortest[option.kind].get(option.model, 1.0) - saved_s)
+                for option in found.options
+                if option.kind in shortest
+            ),
+            default=0.0,
+        )
         after = max((ends[before] for before in stage.predecessors), default=0)
         ends[position] = after + grid.ticks_up(fastest if found.external_s is None else found.external_s)
         completions[stage.workflow] = max(completions[stage.workflow], ends[position])
@@ -72,6 +82,17 @@ def longest_path_bound(instance: Instance) -> float:
                 waiting.append(successor)
     pairs = zip(instance.workflows, completions.tolist(), strict=True)
     return sum(workflow_cost(instance, workflow, completion) for workflow, completion in pairs)
+
+
+def _least_stretches(snapshot: Snapshot) -> dict[str, dict[str, float]]:
+    """By kind of accelerator the least stretch of every model on any of them; 1 where a model is absent."""
+    stretches: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+    for found in snapshot.accelerators:
+        stretches[found.kind].append(found.stretch)
+    return {
+        kind: {model: min(each.get(model, 1.0) for each in of_kind) for model in set().union(*of_kind)}
+        for kind, of_kind in stretches.items()
+    }
 
 
 class Bound:

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from maestro_solver.cpsat.overfull import closed_accelerators
+from maestro_solver.cpsat.overfull import closed_accelerators, with_sharers
 from maestro_solver.instance import NOWHERE, GridOption, Instance
 from maestro_solver.search.replicas import Replicas
-from maestro_solver.shop.data import Integers, Reals, Shop, Timeline
+from maestro_solver.shop.data import NO_PEER, Integers, Reals, Shop, Timeline
 from maestro_solver.shop.timeline import Room, begin, empty_timelines, timeline_at
 
 _NO_TOOL: Final = -1
@@ -64,6 +64,7 @@ def lay_out(instance: Instance) -> Layout | None:
     release = np.array(releases, dtype=np.int64).reshape(len(stages), len(instance.clusters) + 1)
     workflow = np.array([found.workflow for found in stages], dtype=np.int64)
     weights, tick_s = instance.weights, instance.grid.tick_s
+    peers, named_by = _peers(instance)
     weight = np.array([found.weight for found in instance.workflows], dtype=np.float64)
     budget, binds = _budget(instance)
     shop = Shop(
@@ -99,6 +100,8 @@ def lay_out(instance: Instance) -> Layout | None:
         first_load=replicas.first_load,
         idle=replicas.idle,
         pinned=replicas.pinned,
+        peers=peers,
+        named_by=named_by,
         limited=replicas.limited,
         batch=replicas.batch,
         pool=replicas.pool,
@@ -167,7 +170,19 @@ def _closed(instance: Instance) -> frozenset[int]:
     serving = Counter((found.model, found.accelerator) for found in instance.replicas if not found.draining)
     doubled = {accelerator for (_, accelerator), count in serving.items() if count > 1}
     unknown = {found.accelerator for found in instance.running if found.model == NOWHERE}
-    return closed_accelerators(instance) | doubled | unknown
+    return with_sharers(instance, closed_accelerators(instance) | doubled | unknown)
+
+
+def _peers(instance: Instance) -> tuple[Integers, Integers]:
+    """The further accelerators of replicas, and which one names those that take each, as the shop has them."""
+    pairs = (len(instance.accelerators), len(instance.models))
+    most = max((len(members) - 1 for members in instance.groups.values()), default=0)
+    peers = np.full((*pairs, most), NO_PEER, dtype=np.int64)
+    named_by = np.repeat(np.arange(pairs[0]), pairs[1]).reshape(pairs)
+    for (model, accelerator), (_, *others) in instance.groups.items():
+        peers[accelerator, model, : len(others)] = others
+        named_by[others, model] = accelerator
+    return peers, named_by
 
 
 def _topological(instance: Instance) -> list[int]:

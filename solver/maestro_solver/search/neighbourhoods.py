@@ -39,7 +39,7 @@ class Places:
             self.completion[workflow] = max(self.completion[workflow], span.end)
             option = complete.options.get(position)
             if option is not None:
-                self.load[workflow, option.accelerator] += option.duration
+                self.load[workflow, list(instance.members(option.model, option.accelerator))] += option.duration
         costs = GridCosts(layout.shop)
         self.excess: Reals = costs.at(self.completion) - costs.at(layout.shop.least)
         """What each workflow costs above its least."""

@@ -56,17 +56,20 @@ class Replicas:
         return np.array(found, dtype=np.int64).reshape(shape)
 
     def _load(self, model: int, accelerator: int) -> int:
-        return CANNOT if accelerator in self._closed else self._instance.load.get((model, accelerator), CANNOT)
+        if not self._closed.isdisjoint(self._instance.members(model, accelerator)):
+            return CANNOT
+        return self._instance.load.get((model, accelerator), CANNOT)
 
     def _is_limited(self, model: int, accelerator: int) -> bool:
-        """Whether the batch or the pool of a replica binds before the accelerator does."""
+        """Whether the batch or the pool of a replica binds before its accelerators do."""
         found = self._instance.accelerators[accelerator]
         return not found.elastic or self._instance.models[model].max_batch < found.slots
 
     def _drain(self, replica: GridReplica) -> None:
         """It holds its memory until it is idle; only then the same model can be loaded again."""
         g, m, idle = replica.accelerator, replica.model, max(replica.ready, replica.busy_until)
-        self.holds.append((g, m, idle, replica.memory, 0, 0))
+        for member in self._instance.members(m, g):
+            self.holds.append((member, m, idle, replica.memory, 0, 0))
         self.first_load[g, m] = max(self.first_load[g, m], idle)
 
     def _serve(self, replica: GridReplica) -> None:
@@ -77,6 +80,8 @@ class Replicas:
             self.held[g, m], self.pool[g, m], self.load[g, m] = replica.memory, replica.pool, CANNOT
         end = FAR if self.pinned[g, m] else int(self.idle[g, m])
         self.serving.append((g, m, replica.ready, end, int(self.held[g, m])))
+        for peer in self._instance.members(m, g)[1:]:
+            self.holds.append((peer, m, end, int(self.held[g, m]), 0, 0))
 
     def _hold_running(self) -> None:
         for running in self._instance.running:
@@ -84,12 +89,16 @@ class Replicas:
                 continue
             elastic = self._instance.accelerators[running.accelerator].elastic
             device, pool = (running.kv, 0) if elastic else (0, running.kv)
-            self.holds.append((running.accelerator, running.model, running.end, device, pool, 1))
+            for member in self._instance.members(running.model, running.accelerator):
+                of_pool = pool if member == running.accelerator else 0
+                self.holds.append((member, running.model, running.end, device, of_pool, 1))
 
     def _room(self, model: int, accelerator: int) -> int:
         found = self._instance.accelerators[accelerator]
         serves = (accelerator, model) in self.position_of
         if not serves and self.load[accelerator, model] == CANNOT:
             return -1
-        elastic = found.memory - int(self.held[accelerator, model])
+        members = self._instance.members(model, accelerator)
+        least = min(self._instance.accelerators[member].memory for member in members)
+        elastic = least - int(self.held[accelerator, model])
         return elastic if found.elastic else int(self.pool[accelerator, model])

@@ -25,6 +25,9 @@ FAR: Final = constant(2**40)
 CANNOT: Final = constant(-1)
 """The load time of a model that cannot be loaded."""
 
+NO_PEER: Final = constant(-1)
+"""In place of an accelerator."""
+
 NOT_PLACED: Final = constant(-1)
 EXTERNAL: Final = constant(-2)
 """In place of an option: a tool stage, which runs on no accelerator."""
@@ -120,6 +123,13 @@ class Shop(NamedTuple):
     """(G, M) Before this tick the replica that is there at the start does not leave."""
     pinned: Integers
     """(G, M) 1 where a replica never leaves."""
+    peers: Integers
+    """(G, M, most of a replica) The further accelerators that a replica takes as much of as of the one that names it.
+
+    NO_PEER fills each row up.
+    """
+    named_by: Integers
+    """(G, M) The accelerator that names the replica of a model that takes this one; most name their own."""
     limited: Integers
     """(G, M) 1 where the batch or the pool of a replica binds before the accelerator does."""
     batch: Integers

@@ -74,7 +74,7 @@ def place(shop: Shop, line: Timeline, stage: int, patience: float) -> float:
         option = first + turn % count
         g, m = shop.option_accelerator[option], shop.option_model[option]
         has_had = line.first_row[g, m] != NO_ROW
-        if has_had != (turn < count) or not may_use(shop, line, g):
+        if has_had != (turn < count) or not may_use(shop, line, g, m):
             continue
         release = release_in(shop, line, stage, shop.cluster[g])
         before = best - shop.option_duration[option]
@@ -101,8 +101,7 @@ def _commit(shop: Shop, line: Timeline, stage: int, option: int, start: int, row
     cost += shop.option_cost[option]
     if shop.crossing_cost > 0.0:
         cost += shop.crossing_cost * crossings(shop, line, stage, shop.cluster[g])
-    if run_stage(shop, line, stage, option, start):
-        cost += shop.use_cost
+    cost += shop.use_cost * run_stage(shop, line, stage, option, start)
     return float(cost)
 
 

@@ -7,7 +7,8 @@ resource (slots; memory) the energy used by t_k is at most capacity x t_k. A buc
 
 The memory of a stage is its KV reservation and its share of the weights: at most ``n`` stages of a model run at once
 on an accelerator beside one copy of its weights, so each takes at least 1/n of them; a stage that has a choice counts
-as the least of all its options. Every plan that places all stages is a feasible y.
+as the least of all its options. A stage of a tensor-parallel model takes a slot and such memory of each of its
+accelerators. Every plan that places all stages is a feasible y.
 
 HiGHS is given the matrix directly: naming every variable for a modelling layer takes longer than solving.
 """
@@ -19,7 +20,7 @@ from typing import Final, Protocol
 import highspy
 import numpy as np
 
-from maestro_solver.shop.data import Integers, Reals, Shop
+from maestro_solver.shop.data import NO_PEER, Integers, Reals, Shop
 
 QUICK: Final = 2500
 """About as many shares y are solved in a tenth of a second."""
@@ -95,7 +96,8 @@ def _most(shop: Shop, amounts: Integers) -> int:
 
 def _energy(shop: Shop, checkpoints: Integers, workflow: Integers, completion: Integers) -> Reals:
     """Energy used by each checkpoint at least, by column; shape (resources x checkpoints, columns)."""
-    demand = np.stack([(shop.stage_external < 0).astype(np.float64), _memory_demand(shop)])
+    sizes = 1.0 + (shop.peers[shop.option_accelerator, shop.option_model] != NO_PEER).sum(axis=1)
+    demand = np.stack([_least_of_options(shop, sizes), _least_of_options(shop, sizes * _memory_demand(shop))])
     duration = shop.stage_tail - shop.stage_rest
     offsets = shop.workflow_stage_offsets
     found = np.zeros((2, checkpoints.size, workflow.size))
@@ -109,11 +111,17 @@ def _energy(shop: Shop, checkpoints: Integers, workflow: Integers, completion: I
     return found.reshape(2 * checkpoints.size, workflow.size)
 
 
+def _least_of_options(shop: Shop, amounts: Reals) -> Reals:
+    """The least of each stage's options; 0 for a tool stage."""
+    least = np.zeros(shop.stage_workflow.size)
+    places = np.nonzero(np.diff(shop.option_offsets))[0]
+    if places.size:
+        least[places] = np.minimum.reduceat(amounts, shop.option_offsets[places])
+    return least
+
+
 def _memory_demand(shop: Shop) -> Reals:
-    """Memory that a stage holds at least while it runs, its share of the weights included; 0 for a tool stage."""
-    demand = np.zeros(shop.stage_workflow.size)
-    if not shop.option_model.size:
-        return demand
+    """Memory that each option holds at least of one accelerator, its share of the weights included."""
     g, m = shop.option_accelerator, shop.option_model
     reserved = np.maximum(1, shop.option_kv + shop.option_pool)
     least = np.full(shop.held.shape, np.iinfo(np.int64).max)
@@ -121,9 +129,7 @@ def _memory_demand(shop: Shop) -> Reals:
     pooled = np.where(shop.pool > 0, shop.pool, shop.memory[:, None] - shop.held)
     at_once = np.minimum(shop.slots[:, None], pooled // least)
     at_once = np.maximum(1, np.where(shop.limited > 0, np.minimum(at_once, shop.batch), at_once))
-    of_option = shop.option_kv + shop.held[g, m] / at_once[g, m]
-    places = np.nonzero(np.diff(shop.option_offsets))[0]
-    demand[places] = np.minimum.reduceat(of_option, shop.option_offsets[places])
+    demand: Reals = shop.option_kv + shop.held[g, m] / at_once[g, m]
     return demand
 
 

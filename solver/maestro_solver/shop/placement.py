@@ -4,16 +4,19 @@ On one accelerator the stage's model has rows of residency in order of time. Bet
 start: *attach* to the earlier row, whose weights then stay from its end on; or *load* the model anew, ready just when
 the stage starts. A start that would reach into the later row grows the two together. Each way is a scan over the steps
 of use that jumps past every conflict to the first time at which it can be resolved. Where the batch or the pool of the
-replica binds, its own steps are scanned in the same way, in turns with the accelerator's.
+replica binds, its own steps are scanned in the same way, in turns with the accelerator's. The further accelerators of a
+tensor-parallel replica are asked about each start that is found on the first.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from maestro_solver.shop.agreement import attached_to_peers, loaded_on_peers
 from maestro_solver.shop.compiled import compiled_part, constant
 from maestro_solver.shop.data import CANNOT, FAR, NEVER, Integers, Shop, Timeline
 from maestro_solver.shop.links import link_free
+from maestro_solver.shop.members import has_peers
 from maestro_solver.shop.rows import END, INITIAL, LOAD_START, NEXT, NO_ROW, READY
 from maestro_solver.shop.steps import MEMORY, PLACES, TIME, step_at
 
@@ -44,6 +47,8 @@ def earliest_attached(shop: Shop, line: Timeline, option: int, row: int, release
         j = _first_conflict(steps, last_step, k, end, room, slots, weights, row_end, next_load)
         if j == _NO_STEP:
             free = _replica_free(shop, line, option, start)
+            if free == start and has_peers(shop.peers, g, m):
+                free = attached_to_peers(shop, line, option, row, start)
             if free == start:
                 return start
             start, k = free, step_at(steps, last_step + 1, free)
@@ -112,6 +117,8 @@ def earliest_loaded(
         free = _device_free(shop, steps, last_step, k, option, start, next_load)
         if free == start:
             free = _replica_free(shop, line, option, start)
+        if free == start and has_peers(shop.peers, g, m):
+            free = loaded_on_peers(shop, line, option, following, start)
         if free == start:
             return start
         start = free

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from maestro_solver.shop.compiled import compiled_part
-from maestro_solver.shop.data import NEVER, NOT_PLACED, Integers, Shop, Timeline
+from maestro_solver.shop.data import NEVER, NO_PEER, NOT_PLACED, Integers, Shop, Timeline
 from maestro_solver.shop.decoder import crossings
 from maestro_solver.shop.links import begin_load, end_load, link_free
+from maestro_solver.shop.members import change_peers, discount_on_peers, has_peers
 from maestro_solver.shop.rows import END, INITIAL, LOAD_START, NEXT, NO_ROW, READY, free_row
 from maestro_solver.shop.steps import MEMORY, PLACES, TIME, change_use, step_at
 
@@ -18,13 +19,13 @@ def remove_stage(shop: Shop, line: Timeline, stage: int) -> float:
     if option < 0:
         return 0.0
     g, m = shop.option_accelerator[option], shop.option_model[option]
-    saved = _leave(shop, line, g) + float(shop.option_cost[option])
+    saved = _leave(shop, line, g, m) + float(shop.option_cost[option])
     if shop.crossing_cost > 0.0:
         saved += shop.crossing_cost * crossings(shop, line, stage, shop.cluster[g])
     previous, row = NO_ROW, line.first_row[g, m]
     while line.rows[row, END] < end:
         previous, row = row, line.rows[row, NEXT]
-    _release(line, g, start, end, shop.option_kv[option], 1)
+    _release(shop, line, g, m, start, end, shop.option_kv[option], 1)
     if shop.limited[g, m]:
         _release_replica(line, g, m, start, end, shop.option_pool[option])
     first_start, last_end = _use(shop, line, g, m, line.rows[row, LOAD_START], line.rows[row, END])
@@ -39,14 +40,16 @@ def remove_stage(shop: Shop, line: Timeline, stage: int) -> float:
 
 
 @compiled_part
-def _leave(shop: Shop, line: Timeline, g: int) -> float:
-    """Count one stage less on the accelerator; what it costs less if that was the last."""
+def _leave(shop: Shop, line: Timeline, g: int, model: int) -> float:
+    """Count one stage less on the replica's accelerators; what it costs less if that was the last on some."""
     line.stage_count[g] -= 1
-    if line.stage_count[g] > 0:
-        return 0.0
-    line.in_use[shop.cluster[g]] -= 1
-    line.in_use[line.in_use.size - 1] -= 1
-    return shop.use_cost
+    left = int(line.stage_count[g] == 0)
+    if left:
+        line.in_use[shop.cluster[g]] -= 1
+        line.in_use[line.in_use.size - 1] -= 1
+    if has_peers(shop.peers, g, model):
+        left += discount_on_peers(shop, line, g, model)
+    return shop.use_cost * left
 
 
 @compiled_part
@@ -69,7 +72,7 @@ def _shrink(shop: Shop, line: Timeline, g: int, model: int, row: int, end: int) 
     before = line.rows[row, END]
     if end < before and not shop.pinned[g, model]:
         line.rows[row, END] = end
-        _release(line, g, end, before, shop.held[g, model], 0)
+        _release(shop, line, g, model, end, before, shop.held[g, model], 0)
 
 
 @compiled_part
@@ -82,7 +85,7 @@ def _load_later(shop: Shop, line: Timeline, g: int, model: int, row: int, ready:
         begin_load(shop, line, g, model, begin)
         line.rows[row, LOAD_START] = begin
         line.rows[row, READY] = ready
-        _release(line, g, before, begin, shop.held[g, model], 0)
+        _release(shop, line, g, model, before, begin, shop.held[g, model], 0)
 
 
 @compiled_part
@@ -94,17 +97,30 @@ def _drop(shop: Shop, line: Timeline, g: int, model: int, previous: int, row: in
     else:
         line.rows[previous, NEXT] = following
     free_row(line, row)
-    _release(line, g, begin, end, shop.held[g, model], 0)
+    _release(shop, line, g, model, begin, end, shop.held[g, model], 0)
     return end_load(shop, line, g, model, begin)
 
 
 @compiled_part
-def _release(line: Timeline, g: int, begin: int, end: int, memory: int, places: int) -> None:
-    """Free what was in use on an accelerator, and join the steps that no longer differ."""
+def _release(  # noqa: PLR0913, PLR0917 - compiled code takes its state flat
+    shop: Shop, line: Timeline, g: int, model: int, begin: int, end: int, memory: int, places: int
+) -> None:
+    """Free what was in use on every accelerator of a replica, and join the steps that no longer differ."""
     line.step_count[g] = change_use(line.steps[g], line.step_count[g], begin, end, -memory, -places)
+    _join_around(line, shop.named_by[g], g, begin, end)
+    if has_peers(shop.peers, g, model):
+        change_peers(shop, line, g, model, begin, end, -memory, -places)
+        for at in shop.peers[g, model]:
+            if at != NO_PEER:
+                _join_around(line, shop.named_by[at], at, begin, end)
+
+
+@compiled_part
+def _join_around(line: Timeline, named_by: Integers, at: int, begin: int, end: int) -> None:
+    """Join the steps of an accelerator that no longer differ at two times."""
     for time in (end, begin):
-        if not _bounds_residency(line.rows, line.first_row[g], time):
-            line.step_count[g] = _join(line.steps[g], line.step_count[g], time)
+        if not _bounds_residency(line.rows, line.first_row, named_by, time):
+            line.step_count[at] = _join(line.steps[at], line.step_count[at], time)
 
 
 @compiled_part
@@ -129,10 +145,13 @@ def _join(steps: Integers, count: int, time: int) -> int:
 
 
 @compiled_part
-def _bounds_residency(rows: Integers, first_row: Integers, time: int) -> bool:
-    """Whether a row of one accelerator begins or ends at a time; such times stay steps."""
-    for model in range(first_row.size):
-        row = first_row[model]
+def _bounds_residency(rows: Integers, first_row: Integers, named_by: Integers, time: int) -> bool:
+    """Whether a row that holds memory on an accelerator begins or ends at a time; such times stay steps.
+
+    ``named_by`` says by model which accelerator's rows these are.
+    """
+    for model in range(named_by.size):
+        row = first_row[named_by[model], model]
         while row != NO_ROW and rows[row, LOAD_START] <= time:
             if rows[row, LOAD_START] == time or rows[row, END] == time:
                 return True

@@ -13,6 +13,7 @@ from typing import Final
 from maestro_solver.shop.compiled import compiled_part, constant
 from maestro_solver.shop.data import FAR, Shop, Timeline
 from maestro_solver.shop.links import begin_load, end_load
+from maestro_solver.shop.members import change_peers, has_peers
 from maestro_solver.shop.steps import change_use
 
 NO_ROW: Final = constant(-1)
@@ -50,8 +51,10 @@ def free_row(line: Timeline, row: int) -> None:
 
 @compiled_part
 def hold_weights(shop: Shop, line: Timeline, g: int, model: int, begin: int, end: int) -> None:
-    """Take the memory that a replica of the model holds from begin to end."""
+    """Take the memory that a replica of the model holds from begin to end, on every accelerator of it."""
     line.step_count[g] = change_use(line.steps[g], line.step_count[g], begin, end, shop.held[g, model], 0)
+    if has_peers(shop.peers, g, model):
+        change_peers(shop, line, g, model, begin, end, shop.held[g, model], 0)
 
 
 @compiled_part

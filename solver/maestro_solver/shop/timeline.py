@@ -11,6 +11,7 @@ import numpy as np
 
 from maestro_solver.shop.compiled import compiled, compiled_part
 from maestro_solver.shop.data import EXTERNAL, NOT_PLACED, Integers, Shop, Timeline
+from maestro_solver.shop.members import change_peers, count_on_peers, has_peers, unused_peers
 from maestro_solver.shop.rows import NO_ROW, new_row
 from maestro_solver.shop.steps import change_use
 
@@ -166,8 +167,8 @@ def _copy_rows(source: Integers, target: Integers, count: int) -> None:
 
 
 @compiled_part
-def run_stage(shop: Shop, line: Timeline, stage: int, option: int, start: int) -> bool:
-    """Take what the stage takes; whether it is the first on its accelerator."""
+def run_stage(shop: Shop, line: Timeline, stage: int, option: int, start: int) -> int:
+    """Take what the stage takes; how many accelerators it is the first on."""
     g, m, end = shop.option_accelerator[option], shop.option_model[option], start + shop.option_duration[option]
     line.step_count[g] = change_use(line.steps[g], line.step_count[g], start, end, shop.option_kv[option], 1)
     if shop.limited[g, m]:
@@ -177,11 +178,14 @@ def run_stage(shop: Shop, line: Timeline, stage: int, option: int, start: int) -
     line.start[stage] = start
     line.end[stage] = end
     line.stage_count[g] += 1
-    is_first: bool = line.stage_count[g] == 1
-    if is_first:
+    fresh = int(line.stage_count[g] == 1)
+    if fresh:
         line.in_use[shop.cluster[g]] += 1
         line.in_use[line.in_use.size - 1] += 1
-    return is_first
+    if has_peers(shop.peers, g, m):
+        change_peers(shop, line, g, m, start, end, shop.option_kv[option], 1)
+        fresh += count_on_peers(shop, line, g, m)
+    return fresh
 
 
 @compiled_part
@@ -193,10 +197,13 @@ def run_external(shop: Shop, line: Timeline, stage: int, start: int) -> None:
 
 
 @compiled_part
-def may_use(shop: Shop, line: Timeline, g: int) -> bool:
-    """Whether the budget of accelerators lets a stage go there."""
-    if shop.budget_binds == 0 or line.stage_count[g] > 0:
+def may_use(shop: Shop, line: Timeline, g: int, model: int) -> bool:
+    """Whether the budget of accelerators lets a stage of the model go there."""
+    if shop.budget_binds == 0:
         return True
+    fresh = int(line.stage_count[g] == 0)
+    if has_peers(shop.peers, g, model):
+        fresh += unused_peers(shop, line, g, model)
     cluster, last = shop.cluster[g], shop.budget.size - 1
-    within_cluster: bool = line.in_use[cluster] < shop.budget[cluster]
-    return within_cluster and line.in_use[last] < shop.budget[last]
+    within_cluster: bool = line.in_use[cluster] + fresh <= shop.budget[cluster]
+    return fresh == 0 or (within_cluster and line.in_use[last] + fresh <= shop.budget[last])
