@@ -225,7 +225,7 @@ def test_what_cannot_be_explained_is_refused() -> None:
         explain_stage(given, plan_of([assignment("s", "a", 0.0)], []), StageKey("w", "s"))
 
 
-@pytest.mark.parametrize("family", ["contended", "pools", "two_models_one_slot"])
+@pytest.mark.parametrize("family", ["contended", "pools", "two_models_one_slot", "tensor-parallel"])
 def test_every_stage_of_a_made_plan_can_be_explained(family: str) -> None:
     """Tests that something always binds, and that no stage is said to be able to start after it does."""
     given = generate(family, 14, 3, seed=2)

@@ -37,9 +37,10 @@ class Places:
         self._instance = discretize(snapshot, Grid.suited(snapshot, tick_s), plan.horizon_s)
         self._position = {stage.key: position for position, stage in enumerate(self._instance.stages)}
         self._planned = {found.stage: found for found in plan.assignments}
-        self._in_use = {found.accelerator for found in plan.assignments}
-        self._in_use |= {found.accelerator for found in plan.residencies if not found.initial}
-        self._in_use |= {found.name for found in self._instance.accelerators if found.forced}
+        used = {(found.model, found.accelerator) for found in plan.assignments}
+        used |= {(found.model, found.accelerator) for found in plan.residencies if not found.initial}
+        self._in_use = {found.name for found in self._instance.accelerators if found.forced}
+        self._in_use.update(name for place in used for name in snapshot.members(*place))
         self._keys = self._planned_order()
         self._base_schedule, self._base = self._carried_out(None, None)
 
@@ -89,7 +90,7 @@ class Places:
     def _cost(self, key: StageKey, option: GridOption) -> PlaceCost:
         accelerator = self._instance.accelerators[option.accelerator]
         model = self._instance.models[option.model].name
-        if self._exceeds_budget(option.accelerator):
+        if self._exceeds_budget(option):
             return PlaceCost(accelerator.name, model, obstacle=Binding.BUDGET)
         schedule, evaluation = self._carried_out(key, option)
         span = schedule.spans.get(self._position[key])
@@ -105,23 +106,26 @@ class Places:
             loads=_loads(schedule) - _loads(self._base_schedule),
         )
 
-    def _exceeds_budget(self, accelerator: int) -> bool:
-        """Whether the accelerator is one more than the budget allows beside those that the plan uses."""
-        found = self._instance.accelerators[accelerator]
-        if found.name in self._in_use:
+    def _exceeds_budget(self, option: GridOption) -> bool:
+        """Whether its accelerators are more than the budget allows beside those that the plan uses."""
+        accelerators, budget = self._instance.accelerators, self._instance.budget
+        members = self._instance.members(option.model, option.accelerator)
+        fresh = sum(accelerators[member].name not in self._in_use for member in members)
+        if fresh == 0:
             return False
-        cluster = self._instance.clusters[found.cluster]
-        used_in = sum(
-            self._instance.clusters[each.cluster] == cluster and each.name in self._in_use
-            for each in self._instance.accelerators
-        )
-        limit = self._instance.budget.per_cluster.get(cluster, used_in + 1)
-        return len(self._in_use) >= self._instance.budget.total or used_in >= limit
+        at = accelerators[option.accelerator].cluster
+        used_in = sum(each.cluster == at and each.name in self._in_use for each in accelerators)
+        limit = budget.per_cluster.get(self._instance.clusters[at], used_in + fresh)
+        return len(self._in_use) + fresh > budget.total or used_in + fresh > limit
 
     def _why_never(self, option: GridOption) -> Binding:
         """Why a place that could hold the stage does not: pinned models keep its model out."""
         is_loadable = (option.model, option.accelerator) in self._instance.load
-        others = any(where == option.accelerator for model, where in self._instance.pinned if model != option.model)
+        here = set(self._instance.members(option.model, option.accelerator))
+        others = any(
+            model != option.model and not here.isdisjoint(self._instance.members(model, where))
+            for model, where in self._instance.pinned
+        )
         return Binding.PINNED_MODEL if is_loadable and others else Binding.NEVER_FITS
 
     def _impossible(self, key: StageKey) -> Iterator[PlaceCost]:
@@ -133,8 +137,14 @@ class Places:
         for option in self._snapshot.waiting[self._position[key]].options:
             for accelerator in self._snapshot.accelerators:
                 names = (accelerator.name, option.model)
-                if accelerator.kind == option.kind and names not in possible:
+                is_place = len(self._snapshot.members(option.model, accelerator.name)) == self._size_of(option.model)
+                if accelerator.kind == option.kind and names not in possible and is_place:
                     yield PlaceCost(*names, obstacle=Binding.NEVER_FITS)
+
+    def _size_of(self, model: str) -> int:
+        """How many accelerators a replica of the model takes; 1 where the snapshot does not know it."""
+        found = self._snapshot.models.get(model)
+        return 1 if found is None else found.tensor_parallel_size
 
 
 def _loads(schedule: Schedule) -> int:

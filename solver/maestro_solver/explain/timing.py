@@ -112,19 +112,21 @@ class _Question:
         return Obstacle(binding, at_s, tuple(str(key) for key, end_s in ends_s.items() if end_s >= last_s - MOMENT_S))
 
     def _ending(self, at_s: float, constraint: Constraint) -> Iterator[str]:
-        """What gives way just then: stages on the accelerator (of the same model where that is shared), models."""
+        """What gives way just then: stages on the accelerators (of the same model where that is shared), models."""
         same_model = constraint in {Constraint.BATCH, Constraint.POOL}
-        here = self._assignment.accelerator
+        here = set(self._case.members(self._assignment))
         shares = [(each.stage, each.accelerator, each.model, each.end_s) for each in self._plan.assignments]
         shares += [
             (each.key, each.accelerator or "", each.model or "", each.remaining_s) for each in self._snapshot.running
         ]
         for key, accelerator, model, end_s in shares:
-            counts = accelerator == here and (model == self._assignment.model or not same_model)
+            is_here = not here.isdisjoint(self._snapshot.members(model, accelerator))
+            counts = is_here and (model == self._assignment.model or not same_model)
             if counts and key != self._assignment.stage and abs(end_s - at_s) <= MOMENT_S:
                 yield str(key)
         for found in self._plan.residencies if constraint is Constraint.MEMORY else ():
-            if found.accelerator == here and found.end_s is not None and abs(found.end_s - at_s) <= MOMENT_S:
+            is_here = not here.isdisjoint(self._case.members(found))
+            if is_here and found.end_s is not None and abs(found.end_s - at_s) <= MOMENT_S:
                 yield found.model
 
     def _loading(self) -> Iterator[Obstacle]:

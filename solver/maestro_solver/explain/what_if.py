@@ -31,25 +31,24 @@ def broken(snapshot: Snapshot, plan: Plan) -> set[Constraint]:
 
 
 def pinned_in_the_way(snapshot: Snapshot, plan: Plan, accelerator: str, model: str) -> tuple[str, ...]:
-    """The other models pinned to the accelerator, if the plan breaks its memory with them and not without."""
-    pinned = {
-        found.model
+    """The other models pinned to the replica's accelerators, if the plan breaks memory with them and not without."""
+    here = set(snapshot.members(model, accelerator))
+    pinned = [
+        found
         for found in plan.residencies
-        if found.accelerator == accelerator
-        and found.model != model
-        and accelerator in snapshot.models[found.model].pinned_on
-    }
+        if found.model != model
+        and found.accelerator in snapshot.models[found.model].pinned_on
+        and not here.isdisjoint(snapshot.members(found.model, found.accelerator))
+    ]
     if not pinned or Constraint.MEMORY not in broken(snapshot, plan):
         return ()
-    rest = tuple(
-        found for found in plan.residencies if not (found.accelerator == accelerator and found.model in pinned)
-    )
+    rest = tuple(found for found in plan.residencies if found not in pinned)
     without = broken(snapshot, replace(plan, residencies=rest))
-    return () if Constraint.MEMORY in without else tuple(sorted(pinned))
+    return () if Constraint.MEMORY in without else tuple(sorted({found.model for found in pinned}))
 
 
 def narrowed(snapshot: Snapshot, plan: Plan, assignment: Assignment) -> tuple[Snapshot, Plan]:
-    """Only the stage with all that precedes it, and what shares its accelerator, the latter without predecessors.
+    """Only the stage with all that precedes it, and what shares its accelerators, the latter without predecessors.
 
     Nothing else can keep the stage from starting earlier in its place, and the checker is asked often.
     """
@@ -61,7 +60,12 @@ def narrowed(snapshot: Snapshot, plan: Plan, assignment: Assignment) -> tuple[Sn
         if key in stages and key not in before:
             before.add(key)
             left.extend(stages[key].predecessors)
-    here = {found.stage for found in plan.assignments if found.accelerator == assignment.accelerator}
+    place = set(snapshot.members(assignment.model, assignment.accelerator))
+    here = {
+        found.stage
+        for found in plan.assignments
+        if not place.isdisjoint(snapshot.members(found.model, found.accelerator))
+    }
     waiting = tuple(
         stage if stage.key in before else replace(stage, predecessors=(), inputs_from=frozenset(), not_before_s=0.0)
         for stage in snapshot.waiting

@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from maestro.plan import Plan, Residency
 from maestro.snapshot import LoadInForce, PlanInForce, StartInForce
 
 _SAME_INSTANT_S = 1e-6
 
+Members = Callable[[str, str], tuple[str, ...]]
+"""The accelerators of a replica, given its model and the first of them; see ``Snapshot.members``."""
 
-def in_force_of(plan: Plan) -> PlanInForce:
+
+def alone(model: str, accelerator: str) -> tuple[str, ...]:  # noqa: ARG001 - one of Members
+    """The members where no model takes several accelerators."""
+    return (accelerator,)
+
+
+def in_force_of(plan: Plan, members: Members = alone) -> PlanInForce:
     """All that a plan orders, at the instant it was made for: nothing of it has begun."""
     starts = (
         StartInForce(found.stage, found.accelerator, found.model, found.start_s)
         for found in sorted(plan.assignments, key=lambda found: (found.start_s, found.stage))
     )
-    by_accelerator: dict[str, list[Residency]] = defaultdict(list)
-    for residency in plan.residencies:
-        by_accelerator[residency.accelerator].append(residency)
     loads = (
         LoadInForce(load.accelerator, load.model, load.load_start_s, evicts)
-        for found in by_accelerator.values()
-        for load, evicts in loads_in_order(found)
+        for load, evicts in loads_in_order(plan.residencies, members)
     )
     return PlanInForce(tuple(starts), tuple(sorted(loads, key=lambda load: (load.due_in_s, load.accelerator))))
 
 
-def loads_in_order(residencies: Sequence[Residency]) -> Iterator[tuple[Residency, frozenset[str]]]:
-    """The loads of one accelerator by their start; each evicts what ended between the one before it and itself."""
-    claimed = set[int]()
-    for load in sorted((found for found in residencies if not found.initial), key=lambda found: found.load_start_s):
-        ended = {
-            position
-            for position, other in enumerate(residencies)
-            if other is not load and other.end_s is not None and other.end_s <= load.load_start_s + _SAME_INSTANT_S
-        }
-        yield load, frozenset(residencies[position].model for position in ended - claimed)
-        claimed |= ended
+def loads_in_order(
+    residencies: Sequence[Residency], members: Members = alone
+) -> Iterator[tuple[Residency, frozenset[str]]]:
+    """A plan's loads by their start, with the models that each evicts.
+
+    Those are what ended on any of its accelerators between the load before it there and itself.
+    """
+    taken = [members(found.model, found.accelerator) for found in residencies]
+    here: dict[str, set[int]] = defaultdict(set)
+    for position, names in enumerate(taken):
+        for name in names:
+            here[name].add(position)
+    claimed: dict[str, set[int]] = defaultdict(set)
+    loads = (position for position, found in enumerate(residencies) if not found.initial)
+    for position in sorted(loads, key=lambda found: residencies[found].load_start_s):
+        load, evicted = residencies[position], set[int]()
+        for name in taken[position]:
+            ended = {other for other in here[name] - {position} if _ends_for(residencies[other], load)}
+            evicted |= ended - claimed[name]
+            claimed[name] |= ended
+        yield load, frozenset(residencies[other].model for other in evicted)
+
+
+def _ends_for(other: Residency, load: Residency) -> bool:
+    """Whether a residency is over when a load begins."""
+    return other.end_s is not None and other.end_s <= load.load_start_s + _SAME_INSTANT_S

@@ -33,7 +33,8 @@ def rebase(plan: Plan, snapshot: Snapshot, *, tick_s: float) -> Plan:
     result against ``snapshot`` before it is used.
     """
     reasons = {deferral.stage: deferral.reason for deferral in plan.deferred}
-    return carried_over(Decisions(in_force_of(plan), plan.horizon_s, plan.provenance, reasons), snapshot, tick_s)
+    ordered = in_force_of(plan, snapshot.members)
+    return carried_over(Decisions(ordered, plan.horizon_s, plan.provenance, reasons), snapshot, tick_s)
 
 
 def carried_over(decisions: Decisions, snapshot: Snapshot, tick_s: float) -> Plan:

@@ -6,6 +6,7 @@ time, and passes the checker as any other plan.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from maestro.plan import Plan, PlanSource, Provenance, SolveStatus
@@ -65,7 +66,7 @@ def _unchanged(snapshot: Snapshot, config: PlannerConfig, reason: Reason) -> Pla
 def _loads(snapshot: Snapshot, layout: Layout) -> PlanInForce:
     """The layout's loads: those of the plan in force in its order, then the others in the order of need.
 
-    Who leaves an accelerator does so for its first load, and nobody leaves where nothing is loaded.
+    Who leaves an accelerator does so for the first load that takes it, and nobody leaves where nothing is loaded.
     """
     order = {(load.model, load.accelerator): at for at, load in enumerate(snapshot.in_force.loads)}
     pairs = sorted(
@@ -73,11 +74,11 @@ def _loads(snapshot: Snapshot, layout: Layout) -> PlanInForce:
         key=lambda pair: (order.get(pair, len(order)), _served(snapshot, pair[0]), pair),
     )
     leaving = _leaving(snapshot, layout)
-    loads = tuple(
-        LoadInForce(accelerator, model, at * _ORDER_S, leaving.pop(accelerator, frozenset()))
-        for at, (model, accelerator) in enumerate(pairs)
-    )
-    return PlanInForce(loads=loads)
+    loads = []
+    for at, (model, accelerator) in enumerate(pairs):
+        evicts = frozenset[str]().union(*(leaving.pop(name, ()) for name in snapshot.members(model, accelerator)))
+        loads.append(LoadInForce(accelerator, model, at * _ORDER_S, evicts))
+    return PlanInForce(loads=tuple(loads))
 
 
 def _missing(snapshot: Snapshot, layout: Layout) -> Iterator[tuple[str, str]]:
@@ -94,16 +95,15 @@ def _served(snapshot: Snapshot, model: str) -> float:
     return replicas / demand.tokens_per_s if demand is not None and demand.tokens_per_s > 0.0 else float("inf")
 
 
-def _leaving(snapshot: Snapshot, layout: Layout) -> dict[str, frozenset[str]]:
-    """By accelerator the models that serve now and have no place in the layout."""
-    return {
-        accelerator.name: frozenset(
-            replica.model
-            for replica in accelerator.replicas
-            if replica.phase is ReplicaPhase.READY and replica.model not in layout[accelerator.name]
-        )
-        for accelerator in snapshot.accelerators
-    }
+def _leaving(snapshot: Snapshot, layout: Layout) -> dict[str, set[str]]:
+    """By accelerator the models whose replicas take it, serve now and have no place in the layout."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for accelerator in snapshot.accelerators:
+        for replica in accelerator.replicas:
+            if replica.phase is ReplicaPhase.READY and replica.model not in layout[accelerator.name]:
+                for name in snapshot.members(replica.model, accelerator.name):
+                    found[name].add(replica.model)
+    return found
 
 
 def _provenance(snapshot: Snapshot, found: LayoutResult, build_s: float, solve_s: float) -> Provenance:

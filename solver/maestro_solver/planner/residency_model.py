@@ -6,7 +6,9 @@
 
 ``rate_ma`` is what a replica serves with its batch as full as its KV memory lets it be, its accelerator to itself.
 Models that share an accelerator take turns there, so that together they have the time of one. The least share comes
-first since workflows need several models: what is served of one is worth nothing without the others.
+first since workflows need several models: what is served of one is worth nothing without the others. A replica of a
+tensor-parallel model takes its share of memory and its time of every accelerator of its group, and is a neighbour on
+each of them.
 
 Loads and evictions are changes of what is there; churn is what the layout changes of the plan in force: loads of its
 that have not begun and are left out.
@@ -21,7 +23,7 @@ from ortools.sat.python import cp_model
 
 from maestro.fleet import ModelSpec
 from maestro.performance import slowdown
-from maestro.snapshot import AcceleratorState, ReplicaPhase, Snapshot
+from maestro.snapshot import AcceleratorState, LoadInForce, ReplicaPhase, Snapshot
 
 HEADROOM = 1500
 """Permille of the demand beyond which more capacity is worth nothing: arrivals come in bursts."""
@@ -45,7 +47,10 @@ _WHOLE = 1000
 _LARGEST_RATE = 10**7
 
 Layout = Mapping[str, frozenset[str]]
-"""The models resident on each accelerator."""
+"""The models resident on each accelerator; a tensor-parallel one stands with the first of its accelerators."""
+
+_Pair = tuple[str, str]
+"""A model and the accelerator that names its replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +86,12 @@ class ResidencyModel:
         self._snapshot = snapshot
         self._model = cp_model.CpModel()
         self._wanted = {name: found for name, found in snapshot.demand.items() if found.tokens_per_s > 0.0}
-        self._resident = {
-            (found.name, accelerator.name): self._model.new_bool_var("")
-            for accelerator in snapshot.accelerators
-            for found in snapshot.models.values()
-        }
+        self._states = {found.name: found for found in snapshot.accelerators}
+        self._resident = {pair: self._model.new_bool_var("") for pair in self._possible()}
+        self._sharing: dict[str, list[_Pair]] = {name: [] for name in self._states}
+        for pair in self._resident:
+            for member in snapshot.members(*pair):
+                self._sharing[member].append(pair)
         self._time = {pair: self._model.new_int_var(0, _WHOLE, "") for pair in self._resident}
         self._bound_accelerators()
         self._bound_budget()
@@ -114,35 +120,54 @@ class ResidencyModel:
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return LayoutResult(None, optimal=False, terms={}, bound=0.0)
         layout = {
-            accelerator.name: frozenset(
-                name for name in self._snapshot.models if solver.value(self._resident[name, accelerator.name])
+            accelerator: frozenset(
+                name for (name, at), resident in self._resident.items() if at == accelerator and solver.value(resident)
             )
-            for accelerator in self._snapshot.accelerators
+            for accelerator in self._states
         }
         terms = {name: float(solver.value(term)) for name, term in self._terms.items()}
         bound = max(0.0, min(sum(terms.values()), solver.best_objective_bound))
         return LayoutResult(layout, status == cp_model.OPTIMAL, terms, bound)
 
+    def _possible(self) -> Iterator[_Pair]:
+        """Every pair that a replica can be: of a tensor-parallel model one for each group that is all there."""
+        for accelerator in self._states:
+            for model in self._snapshot.models.values():
+                members = self._snapshot.members(model.name, accelerator)
+                if len(members) == model.tensor_parallel_size and self._states.keys() >= set(members):
+                    yield model.name, accelerator
+
     def _hint(self) -> None:
         """What is there, with the plan in force carried out."""
-        layout = {name: set(models) for name, models in present(self._snapshot).items()}
+        layout = {(name, at) for at, models in present(self._snapshot).items() for name in models}
         for load in self._snapshot.in_force.loads:
-            if load.accelerator in layout:
-                layout[load.accelerator] = (layout[load.accelerator] - load.evicts) | {load.model}
-        for (name, accelerator), resident in self._resident.items():
-            self._model.add_hint(resident, name in layout[accelerator])
+            layout -= self._evicted_by(load)
+            layout.add((load.model, load.accelerator))
+        for pair, resident in self._resident.items():
+            self._model.add_hint(resident, pair in layout)
+
+    def _evicted_by(self, load: LoadInForce) -> set[_Pair]:
+        """The pairs that a load of the plan in force leaves no room for, whether they are there or not."""
+        members = self._snapshot.members(load.model, load.accelerator)
+        sharing = (pair for member in members for pair in self._sharing.get(member, ()))
+        return {pair for pair in sharing if pair[0] in load.evicts}
 
     def _bound_accelerators(self) -> None:
         """Memory, time, and which replicas can or must be there."""
+        for pair, resident in self._resident.items():
+            self._model.add(self._time[pair] <= _WHOLE * resident)
+            self._fix(self._snapshot.models[pair[0]], self._states[pair[1]], resident)
         for accelerator in self._snapshot.accelerators:
-            memory = []
-            for model in self._snapshot.models.values():
-                resident = self._resident[model.name, accelerator.name]
-                memory.append(resident * (model.fixed_bytes + _pool_bytes(model, accelerator)))
-                self._model.add(self._time[model.name, accelerator.name] <= _WHOLE * resident)
-                self._fix(model, accelerator, resident)
-            self._model.add(sum(memory) <= accelerator.memory_bytes)
-            self._model.add(sum(self._time[name, accelerator.name] for name in self._snapshot.models) <= _WHOLE)
+            sharing = self._sharing[accelerator.name]
+            memory = sum(self._resident[pair] * self._held_bytes(pair) for pair in sharing)
+            self._model.add(memory <= accelerator.memory_bytes)
+            self._model.add(sum(self._time[pair] for pair in sharing) <= _WHOLE)
+
+    def _held_bytes(self, pair: _Pair) -> int:
+        """What a replica holds of each of its accelerators before any stage runs."""
+        model = self._snapshot.models[pair[0]]
+        pool_bytes = 0 if self._states[pair[1]].kv_elastic else model.kv_pool_bytes
+        return model.share_bytes(model.fixed_bytes) + model.share_bytes(pool_bytes)
 
     def _fix(self, model: ModelSpec, accelerator: AcceleratorState, resident: cp_model.IntVar) -> None:
         phase = _phases(accelerator).get(model.name)
@@ -153,12 +178,12 @@ class ResidencyModel:
             self._model.add(resident == 0)
 
     def _bound_budget(self) -> None:
-        """Accelerators with a replica count as used."""
+        """Accelerators that a replica takes count as used."""
         by_cluster: dict[str, list[cp_model.IntVar]] = {}
         for accelerator in self._snapshot.accelerators:
             used = self._model.new_bool_var("")
-            for name in self._snapshot.models:
-                self._model.add_implication(self._resident[name, accelerator.name], used)
+            for pair in self._sharing[accelerator.name]:
+                self._model.add_implication(self._resident[pair], used)
             by_cluster.setdefault(accelerator.cluster, []).append(used)
         budget = self._snapshot.budget
         self._model.add(sum(used for found in by_cluster.values() for used in found) <= budget.total)
@@ -170,21 +195,26 @@ class ResidencyModel:
         shares = []
         for name, demand in self._wanted.items():
             share = self._model.new_int_var(0, HEADROOM, "")
-            served = sum(self._rate(name, a) * self._time[name, a.name] for a in self._snapshot.accelerators)
+            served = sum(self._rate(pair) * time for pair, time in self._time.items() if pair[0] == name)
             wanted = max(1, min(_LARGEST_RATE, round(10 * demand.tokens_per_s)))
             self._model.add(wanted * share <= served)
             self._model.add(least <= share)
             shares.append(share)
         return cp_model.LinearExpr.sum([LEAST_SHARE * least, *shares])
 
-    def _rate(self, name: str, accelerator: AcceleratorState) -> int:
-        """Tenths of tokens a second that a replica serves with a full batch, alone on the accelerator."""
-        model, demand = self._snapshot.models[name], self._wanted[name]
-        speed = model.speeds.get(accelerator.kind)
+    def _rate(self, pair: _Pair) -> int:
+        """Tenths of tokens a second that a replica serves with a full batch, alone on its accelerators."""
+        model, demand, first = self._snapshot.models[pair[0]], self._wanted[pair[0]], self._states[pair[1]]
+        speed = model.speeds.get(first.kind)
         if speed is None:
             return 0
-        room = accelerator.memory_bytes - model.fixed_bytes if accelerator.kv_elastic else model.kv_pool_bytes
-        batch = max(1, min(model.max_batch, accelerator.slots, room // max(1, demand.kv_bytes)))
+        members = [self._states[name] for name in self._snapshot.members(*pair)]
+        room_bytes = min(found.memory_bytes for found in members) - self._held_bytes(pair)
+        if first.kv_elastic:
+            at_once = room_bytes // max(1, model.share_bytes(demand.kv_bytes))
+        else:
+            at_once = model.kv_pool_bytes // max(1, demand.kv_bytes)
+        batch = max(1, min(model.max_batch, at_once, *(found.slots for found in members)))
         return min(_LARGEST_RATE, round(10 * batch * speed.decode_tokens_per_s / slowdown(speed, batch)))
 
     def _cost_of_churn(self) -> cp_model.LinearExpr:
@@ -196,8 +226,8 @@ class ResidencyModel:
                 continue
             cost = COMMITTED if load.committed else round(CHURN * self._snapshot.weights.churn)
             costs.append(cost * (1 - resident))
-            leaving = [self._resident.get((name, load.accelerator)) for name in sorted(load.evicts)]
-            costs += [cost * stays for stays in leaving if stays is not None and load.committed]
+            if load.committed:
+                costs += [cost * self._resident[pair] for pair in sorted(self._evicted_by(load))]
         return cp_model.LinearExpr.sum(costs)
 
     def _cost_of_missed_pins(self) -> cp_model.LinearExpr:
@@ -209,21 +239,20 @@ class ResidencyModel:
         ]
         return COMMITTED * cp_model.LinearExpr.sum(missing)
 
-    def _pairs(self, *, ready: bool) -> Iterator[tuple[str, str]]:
+    def _pairs(self, *, ready: bool) -> Iterator[_Pair]:
         """The replicas that serve now, or all that are not there."""
-        for accelerator in self._snapshot.accelerators:
-            phases = _phases(accelerator)
-            for name in self._snapshot.models:
-                there = phases.get(name) is ReplicaPhase.READY
-                if there if ready else phases.get(name) not in (ReplicaPhase.READY, ReplicaPhase.LOADING):
-                    yield name, accelerator.name
+        phases = {name: _phases(accelerator) for name, accelerator in self._states.items()}
+        for name, accelerator in self._resident:
+            phase = phases[accelerator].get(name)
+            if phase is ReplicaPhase.READY if ready else phase not in (ReplicaPhase.READY, ReplicaPhase.LOADING):
+                yield name, accelerator
 
     def _cost_of_neighbours(self) -> cp_model.LinearExpr:
         """Every replica beyond the first on an accelerator, since those that share one are slow."""
         costs = []
         for accelerator in self._snapshot.accelerators:
             beyond = self._model.new_int_var(0, len(self._snapshot.models), "")
-            residents = sum(self._resident[name, accelerator.name] for name in self._snapshot.models)
+            residents = sum(self._resident[pair] for pair in self._sharing[accelerator.name])
             self._model.add(beyond >= residents - 1)
             costs.append(NEIGHBOUR * beyond)
         return cp_model.LinearExpr.sum(costs)
@@ -243,7 +272,3 @@ def present(snapshot: Snapshot) -> Layout:
 
 def _phases(accelerator: AcceleratorState) -> dict[str, ReplicaPhase]:
     return {replica.model: replica.phase for replica in accelerator.replicas}
-
-
-def _pool_bytes(model: ModelSpec, accelerator: AcceleratorState) -> int:
-    return 0 if accelerator.kv_elastic else model.kv_pool_bytes
