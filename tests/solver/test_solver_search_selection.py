@@ -13,6 +13,7 @@ from maestro_solver.planner import PlannerConfig, plan
 from maestro_solver.planner.generate import generate
 from maestro_solver.planner.selection import select
 from maestro_solver.search.bounds import Bound, critical_path_bound, longest_path_bound
+from maestro_solver.stage_options import Ties
 
 
 def a_large_snapshot(stages: int = 120) -> Snapshot:
@@ -31,7 +32,7 @@ def test_a_larger_one_is_shared_out_among_the_clusters() -> None:
     assert found.snapshot.waiting
     clusters = {accelerator.cluster for accelerator in given.accelerators}
     assert {found.cluster_of[stage.key.workflow] for stage in found.snapshot.waiting} == clusters
-    instance = discretize(found.snapshot, Grid.suited(given), 60.0, found.cluster_of)
+    instance = discretize(found.snapshot, Grid.suited(given), 60.0, Ties(found.cluster_of))
     for stage in instance.stages:
         clusters_of = {instance.accelerators[option.accelerator].cluster for option in stage.options}
         assert {instance.clusters[cluster] for cluster in clusters_of} <= {found.cluster_of[stage.key.workflow]}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+
+import numpy as np
 
 from maestro.plan import PlanSource
 from maestro_solver.planner.candidate import judge_complete
@@ -11,7 +14,9 @@ from maestro_solver.planner.incumbent import Incumbent
 from maestro_solver.planner.portfolio import Start
 from maestro_solver.search.layout import Layout
 from maestro_solver.search.timetable import schedule_of
+from maestro_solver.shop.decoder import decode_whole
 from maestro_solver.shop.search import Budget, Found, KeySearch
+from maestro_solver.shop.timeline import like, timeline_at
 
 KEY_SEARCH = "key_search"
 
@@ -36,6 +41,14 @@ class KeyImprovement:
         self._offer_s = offer_s
         self._offered_s = clock()
 
+    def place(self, start: Start, part: str) -> float:
+        """Offer the schedule of the start itself, of which the cost is given; its gain is that of ``part``."""
+        shop = self._layout.shop
+        line, completion = timeline_at(like(shop, 1), 0), np.zeros(shop.deadline.size, dtype=np.int64)
+        cost = decode_whole(shop, line, start.order, start.patience, completion, math.inf)
+        self._offer(Found(line, cost, 0), part)
+        return cost
+
     def run(self, start: Start, until_s: float) -> None:
         """Search, and offer what is better than the incumbent; the last offer is made at ``until_s``."""
         deterministic = self._config.deterministic
@@ -48,9 +61,9 @@ class KeyImprovement:
         if self._clock() >= self._offered_s + _OFFER_EVERY * self._offer_s:
             self._offer(found)
 
-    def _offer(self, found: Found) -> None:
+    def _offer(self, found: Found, part: str = KEY_SEARCH) -> None:
         if self._incumbent.is_better(found.cost):
             schedule = schedule_of(self._layout, found.line)
-            candidate = judge_complete(self._layout.instance, schedule, PlanSource.IMPROVED, KEY_SEARCH)
-            self._incumbent.offer(candidate, KEY_SEARCH)
+            candidate = judge_complete(self._layout.instance, schedule, PlanSource.IMPROVED, part)
+            self._incumbent.offer(candidate, part)
         self._offered_s = self._clock()

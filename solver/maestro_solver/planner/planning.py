@@ -1,7 +1,7 @@
 """One call from a snapshot to a plan.
 
 1. The plan in force, shifted to now, and the portfolio: the best is the incumbent, the hint and the fallback.
-2. The key search from the portfolio's best order.
+2. The key search from the portfolio's best order; where workflows were tied to clusters, exchange between these first.
 3. Where they fit what is left of the limit: the exact model, or large neighbourhoods around the incumbent.
 
 Every candidate is judged by one evaluator and passes the checker before it becomes the incumbent. A snapshot with a
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
+from operator import itemgetter
 
 from maestro.plan import Deferral, Plan, PlanSource, Provenance, SolveStatus
 from maestro.reasons import Reason
@@ -25,16 +26,18 @@ from maestro_solver.instance import Instance
 from maestro_solver.planner.candidate import Candidate, as_plan, judge, plain_provenance
 from maestro_solver.planner.config import PlannerConfig
 from maestro_solver.planner.exact import ExactOutcome, ExactRun
+from maestro_solver.planner.exchange import EXCHANGE, open_clusters, starts_in
 from maestro_solver.planner.improving import KeyImprovement
 from maestro_solver.planner.incumbent import PORTFOLIO, Incumbent
 from maestro_solver.planner.neighbouring import NeighbourhoodSearch
-from maestro_solver.planner.portfolio import Portfolio
+from maestro_solver.planner.portfolio import Portfolio, Start
 from maestro_solver.planner.residency import plan_residency
 from maestro_solver.planner.selection import select
 from maestro_solver.planner.warm_start import warm_start
 from maestro_solver.schedule import Resident, Schedule
 from maestro_solver.search.bounds import Bound
 from maestro_solver.search.layout import lay_out
+from maestro_solver.stage_options import Ties
 
 _PORTFOLIO_SHARE = 0.3
 """The part of the limit that the portfolio may take."""
@@ -53,6 +56,12 @@ _BUILD_S_PER_OPTION = 3e-4
 
 _LEAST_STEPS = 3
 """Large neighbourhoods are searched where there is time for so many."""
+
+_EXCHANGE_READINGS = 1.0
+"""Exchange begins where so many times as long is left as the snapshot took to be read and laid out."""
+
+_SEARCH_PLACES = 4.0
+"""What is placed anew is searched from where there is so many times as long, for each worker, as placing it took."""
 
 _OFFER_CHECKS = 3.0
 """Making, judging and checking a candidate takes about so many times as long as checking it."""
@@ -107,9 +116,10 @@ class _Planning:
         self._on_incumbent = on_incumbent
         limit_s = float("inf") if config.deterministic else config.limit_s
         self._selection = select(snapshot, limit_s)
-        grid = Grid.suited(snapshot, config.tick_s)
-        self._instance = discretize(self._selection.snapshot, grid, config.horizon_s, self._selection.cluster_of)
+        grid, ties = Grid.suited(snapshot, config.tick_s), Ties(self._selection.cluster_of)
+        self._instance = discretize(self._selection.snapshot, grid, config.horizon_s, ties)
         self._layout = lay_out(self._instance)
+        self._reading_s = clock() - self._started_s
         self._incumbent = Incumbent(self._instance, self._announce)
         self._portfolio = Portfolio(self._instance, self._layout)
         self._offer_s = 0.0
@@ -168,10 +178,36 @@ class _Planning:
             improvement = KeyImprovement(self._layout, self._config, self._clock, self._incumbent, self._offer_s)
             improvement.run(start, until_s)
 
+    def _exchange(self) -> bool:
+        """Let workflows go to other clusters, and search keys from there; whether there was time for that."""
+        best, until_s = self._incumbent.best, self._until_s(1.0)
+        if best is None or self._clock() + _EXCHANGE_READINGS * self._reading_s > until_s:
+            return False
+        layout = open_clusters(self._instance, best)
+        if layout is None:
+            return False
+        improvement = KeyImprovement(layout, self._config, self._clock, self._incumbent, self._offer_s)
+        placed: list[tuple[float, Start]] = []
+        took_s = 0.0
+        for start in starts_in(layout, best):
+            begun_s = self._clock()
+            if placed and begun_s + took_s > until_s:
+                break
+            placed.append((improvement.place(start, EXCHANGE), start))
+            took_s = self._clock() - begun_s
+        if self._clock() + _SEARCH_PLACES * self._config.workers * took_s < until_s:
+            improvement.run(min(placed, key=itemgetter(0))[1], until_s)
+        return True
+
     def _search_widely(self) -> None:
-        """Keys, then large neighbourhoods where there is time for some; deterministic runs leave these out."""
-        if self._layout is None or self._config.deterministic:
-            self._search_keys(1.0)
+        """Keys, then large neighbourhoods where there is time for some; deterministic runs leave these out.
+
+        Where workflows are tied to clusters they are let go, where there is time for that.
+        """
+        is_tied = bool(self._selection.cluster_of)
+        if self._layout is None or self._config.deterministic or is_tied:
+            if not is_tied or not self._exchange():
+                self._search_keys(1.0)
             return
         neighbourhoods = NeighbourhoodSearch(self._layout, self._config, self._clock, self._incumbent)
         is_worth_it = neighbourhoods.steps_in((1.0 - _KEYS_SHARE) * self._config.limit_s) >= _LEAST_STEPS
