@@ -10,15 +10,19 @@ from maestro_solver.capacity.data import CapacityPlan, CapacityProblem, Demand, 
 
 _TOLERANCE = 1e-6
 
-_Resident = dict[tuple[str, str, str], list[PlannedReplica]]
-"""Replicas by (cluster, node, accelerator)."""
+_Place = tuple[str, str, str]
+"""The names of a cluster, a node and an accelerator."""
+
+_Resident = dict[_Place, list[PlannedReplica]]
+"""Replicas by every accelerator that they take."""
 
 
 def violations(problem: CapacityProblem, plan: CapacityPlan) -> tuple[str, ...]:
     """Return a sentence for everything in ``plan`` that the fleet, the demand or the budget does not allow."""
     resident: _Resident = defaultdict(list)
     for replica in plan.replicas:
-        resident[replica.cluster, replica.node, replica.accelerator].append(replica)
+        for place in _places(problem, replica):
+            resident[place].append(replica)
     specs = {
         (cluster.name, node.name, accelerator.name): accelerator
         for cluster in problem.fleet.clusters
@@ -31,10 +35,32 @@ def violations(problem: CapacityProblem, plan: CapacityPlan) -> tuple[str, ...]:
             found.append(f"accelerator {'/'.join(place)} is not in the fleet")
             continue
         found += _check_accelerator(problem, specs[place], replicas)
-        for replica in replicas:
-            found += _check_replica(problem, specs[place], replica, len(replicas))
+    for replica in plan.replicas:
+        places = _places(problem, replica)
+        if all(place in specs for place in places):
+            found += _check_group(problem, replica, places)
+            active_models = max(len(resident[place]) for place in places)
+            found += _check_replica(problem, specs[places[0]], replica, active_models)
     found += _check_pinned(problem, plan, resident, specs)
     return tuple(found)
+
+
+def _places(problem: CapacityProblem, replica: PlannedReplica) -> list[_Place]:
+    """The accelerators that a replica takes; of a tensor-parallel one only the first, where no group begins there."""
+    size = problem.fleet.models[replica.model].tensor_parallel_size
+    named = (replica.cluster, replica.node, replica.accelerator)
+    for cluster in problem.fleet.clusters:
+        for node in cluster.nodes:
+            for members in node.groups(size):
+                if (cluster.name, node.name, members[0]) == named:
+                    return [(cluster.name, node.name, name) for name in members]
+    return [named]
+
+
+def _check_group(problem: CapacityProblem, replica: PlannedReplica, places: list[_Place]) -> Iterator[str]:
+    size = problem.fleet.models[replica.model].tensor_parallel_size
+    if len(places) != size:
+        yield f"{replica.accelerator}/{replica.model}: no group of {size} accelerators begins there"
 
 
 def _check_budget(problem: CapacityProblem, plan: CapacityPlan, resident: _Resident) -> Iterator[str]:
@@ -61,7 +87,9 @@ def _check_accelerator(
 ) -> Iterator[str]:
     models = problem.fleet.models
     taken = sum(
-        models[one.model].weights_bytes + models[one.model].overhead_bytes + one.kv_pool_bytes for one in replicas
+        -(-whole_bytes // models[one.model].tensor_parallel_size)
+        for one in replicas
+        for whole_bytes in (models[one.model].weights_bytes + models[one.model].overhead_bytes, one.kv_pool_bytes)
     )
     if taken > spec.memory_bytes:
         yield f"{spec.name}: {taken} bytes are taken, it has {spec.memory_bytes}"

@@ -40,7 +40,8 @@ class CapacityProblem:
     The fleet's limits per cluster hold; its total is replaced by the budget of each question. ``utilisation`` is the
     share of a replica's capacity that steady demand may fill: what is left keeps queues short when requests bunch.
     ``max_models`` bounds the models that share an accelerator (those pinned on it come first): more than a few take
-    turns so slowly that it seldom pays, and each further one multiplies the layouts to choose from.
+    turns so slowly that it seldom pays, and each further one multiplies the layouts to choose from. Only models that
+    take equally many accelerators at once share them.
     """
 
     fleet: Fleet
@@ -74,6 +75,7 @@ class CapacityStatus(StrEnum):
 class Binding(StrEnum):
     """What keeps demand from being served."""
 
+    GROUP = "group"  # no node has as many like accelerators as the model takes at once
     NO_SPEED = "no_speed"  # no accelerator kind of the fleet has coefficients for the model
     CONTEXT = "context"  # a request is longer than the model's context
     MEMORY = "memory"  # weights, overhead and one request's KV fit no accelerator
@@ -104,6 +106,7 @@ class Shortfall:
 class PlannedReplica:
     """A replica that stays resident: nothing is swapped under a capacity plan.
 
+    ``accelerator`` is the first of those that it takes, where its model is tensor-parallel.
     At most ``batch`` requests run in it at once. ``requests_per_s`` is what it serves of each demand, and ``load``
     the share of its capacity that this fills, ``utilisation`` at most.
     """

@@ -1,16 +1,19 @@
-"""Layouts: the sets of models, each at an operating point, that one accelerator can hold together."""
+"""Layouts: the sets of models, each at an operating point, that one accelerator can hold together, or one block.
+
+A block is as many accelerators as a tensor-parallel replica takes: like neighbours of one node. Only replicas of one
+size share a block: beside a model that takes one accelerator, all the others would wait for the slowest.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from maestro.errors import InvalidInputError
-from maestro.fleet import Fleet, ModelSpec
+from maestro.fleet import ModelSpec
 from maestro_solver.capacity.data import CapacityProblem
+from maestro_solver.capacity.grouping import AcceleratorGroup, group_accelerators
 from maestro_solver.capacity.throughput import OperatingPoint, operating_points
 
 MAX_LAYOUTS = 4000
@@ -20,35 +23,15 @@ MAX_EXAMINED = 40_000
 """Combinations of operating points that fit, looked at for one group of accelerators."""
 
 
-class Place(NamedTuple):
-    """An accelerator by the names of its cluster, its node and its own."""
-
-    cluster: str
-    node: str
-    accelerator: str
-
-
-@dataclass(frozen=True, slots=True)
-class AcceleratorGroup:
-    """Accelerators that are alike, down to the models pinned on them.
-
-    Those of a cluster with a limit of its own are apart from others; ``limited_cluster`` None: no such limit.
-    """
-
-    limited_cluster: str | None
-    kind: str
-    memory_bytes: int
-    slots: int
-    kv_elastic: bool
-    pinned: frozenset[str]
-    places: tuple[Place, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What one accelerator of ``group`` (an index) holds: a point for each model, within its memory and slots."""
+    """What one block of ``size`` accelerators of ``group`` (an index) holds: a point for each model.
+
+    They fit the memory and the slots of each accelerator.
+    """
 
     group: int
+    size: int
     points: tuple[tuple[str, OperatingPoint], ...]
 
 
@@ -64,38 +47,28 @@ class Layouts:
 def enumerate_layouts(problem: CapacityProblem) -> Layouts:
     """Return every layout worth using, small ones first, at most MAX_LAYOUTS a group.
 
-    Raises InvalidInputError for a model pinned on a kind that cannot serve it.
+    Raises InvalidInputError for a model pinned on a kind that cannot serve it, and for sizes of tensor-parallel models
+    of which one does not divide another.
     """
-    groups = group_accelerators(problem.fleet)
+    groups = group_accelerators(problem.fleet, {demand.model for demand in problem.demands})
     chosen: list[Layout] = []
     exhaustive = True
     for index, group in enumerate(groups):
-        search = _LayoutSearch(problem, group)
-        found = list(itertools.islice(search.run(), MAX_LAYOUTS + 1))
-        exhaustive = exhaustive and len(found) <= MAX_LAYOUTS and search.examined <= MAX_EXAMINED
-        chosen += [Layout(index, points) for points in found[:MAX_LAYOUTS]]
+        for size in group.blocks:
+            search = _LayoutSearch(problem, group, size)
+            found = list(itertools.islice(search.run(), MAX_LAYOUTS + 1))
+            exhaustive = exhaustive and len(found) <= MAX_LAYOUTS and search.examined <= MAX_EXAMINED
+            chosen += [Layout(index, size, points) for points in found[:MAX_LAYOUTS]]
     return Layouts(groups, tuple(chosen), exhaustive)
 
 
-def group_accelerators(fleet: Fleet) -> tuple[AcceleratorGroup, ...]:
-    """Return the fleet's accelerators, like ones together, in the fleet's order."""
-    places: defaultdict[tuple[str | None, str, int, int, bool, frozenset[str]], list[Place]] = defaultdict(list)
-    for cluster in fleet.clusters:
-        limited = cluster.name if cluster.name in fleet.budget.per_cluster else None
-        for node in cluster.nodes:
-            for one in node.accelerators:
-                pinned = frozenset(model.name for model in fleet.models.values() if one.name in model.pinned_on)
-                traits = (limited, one.kind, one.memory_bytes, one.slots, one.kv_elastic, pinned)
-                places[traits].append(Place(cluster.name, node.name, one.name))
-    return tuple(AcceleratorGroup(*traits, places=tuple(found)) for traits, found in places.items())
-
-
 class _LayoutSearch:
-    """Grows sets of models one by one, as long as they fit together, from those pinned on the group."""
+    """Grows sets of models of one size one by one, as long as they fit together, from those pinned on the group."""
 
-    def __init__(self, problem: CapacityProblem, group: AcceleratorGroup) -> None:
+    def __init__(self, problem: CapacityProblem, group: AcceleratorGroup, size: int) -> None:
         self._problem = problem
         self._group = group
+        self._size = size
         self._points: dict[tuple[str, int], tuple[OperatingPoint, ...]] = {}
         self.examined = 0
 
@@ -160,18 +133,21 @@ class _LayoutSearch:
         known = self._points.get((name, active_models))
         if known is None:
             model = self._problem.fleet.models[name]
-            known = operating_points(
-                self._problem,
-                model,
-                self._group.kind,
-                slots=self._group.slots,
-                kv_elastic=self._group.kv_elastic,
-                active_models=active_models,
-            )
-            if name in self._group.pinned:
-                known = (*known, self._idle_point(model))
+            fits_block = model.tensor_parallel_size == self._size
+            known = self._points_of_model(model, active_models) if fits_block else ()
             self._points[name, active_models] = known
         return known
+
+    def _points_of_model(self, model: ModelSpec, active_models: int) -> tuple[OperatingPoint, ...]:
+        points = operating_points(
+            self._problem,
+            model,
+            self._group.kind,
+            slots=self._group.slots,
+            kv_elastic=self._group.kv_elastic,
+            active_models=active_models,
+        )
+        return (*points, self._idle_point(model)) if model.name in self._group.pinned else points
 
     def _idle_point(self, model: ModelSpec) -> OperatingPoint:
         """Return the point of a pinned replica that serves nothing: it takes its memory and one slot all the same."""
@@ -182,4 +158,5 @@ class _LayoutSearch:
                 value=self._group.kind,
             )
         pool_bytes = 0 if self._group.kv_elastic else model.kv_pool_bytes
-        return OperatingPoint(1, pool_bytes, model.fixed_bytes + pool_bytes, {})
+        held_bytes = model.share_bytes(model.fixed_bytes) + model.share_bytes(pool_bytes)
+        return OperatingPoint(1, pool_bytes, held_bytes, {})

@@ -3,18 +3,21 @@
 Sets: groups g of like accelerators, layouts l of a group (models m, each at an operating point), demands d.
 
 Variables
-    n_l    in {0, 1, ...}   accelerators that hold layout l
+    n_l    in {0, 1, ...}   blocks (single accelerators, of most models) that hold layout l; it is of size_l
     y_lmd  in [0, 1]        share of demand d that is served by the replicas of model m in layout l
 
 Constraints
-    sum of n_l over the layouts of g <= accelerators of g     (equal, where models are pinned on g)
-    sum of n_l <= budget, and over a cluster <= its limit
+    sum of size_l / k * n_l over the layouts of g of size k or more <= blocks of g of size k, for each k
+                                                              (equal, where models are pinned on g)
+    sum of size_l * n_l <= budget, and over a cluster <= its limit
     sum of y_lmd over l <= 1 for each d                       (equal, where all demand must be served)
     sum of needed_lmd * y_lmd over d <= n_l for each (l, m)   no replica is loaded beyond its utilisation
     y_lmd <= n_l where needed_lmd < 1                         implied for whole n, tightens the relaxation
 
 Objectives, one a run: most weighted demand served (maximal sum of weight_d * y_lmd), or fewest accelerators
-(minimal sum of n_l) for a given amount served.
+(minimal sum of size_l * n_l) for a given amount served.
+
+Blocks of one size have none in common, and a larger one is made up of smaller ones, so that counting them is enough.
 """
 
 from __future__ import annotations
@@ -91,7 +94,7 @@ class CapacityModel:
         program = self._program(pulp.LpMinimize, serve_all=served_weight is None)
         if served_weight is not None:
             program.lp += self._weighted(program) >= served_weight
-        program.lp.setObjective(pulp.lpSum(program.count))
+        program.lp.setObjective(self._accelerators(program))
         return _solve(program, share_of_time * self._remaining_s(), gap_abs=1 - _TOLERANCE)
 
     def _program(self, sense: int, *, serve_all: bool) -> _Program:
@@ -105,7 +108,7 @@ class CapacityModel:
 
     def _add_variables(self, program: _Program) -> None:
         for index, layout in enumerate(self._layouts.layouts):
-            available = len(self._layouts.groups[layout.group].places)
+            available = len(self._layouts.groups[layout.group].blocks[layout.size])
             program.count.append(program.lp.add_variable(f"n_{index}", 0, available, pulp.LpInteger))
             for position, (model, point) in enumerate(layout.points):
                 for demand in point.needed:
@@ -114,17 +117,18 @@ class CapacityModel:
 
     def _use_no_accelerator_twice(self, program: _Program) -> None:
         for index, group in enumerate(self._layouts.groups):
-            used = pulp.lpSum(self._counts_of(program, {index}))
-            if group.pinned:
-                program.lp += used == len(group.places)
-            else:
-                program.lp += used <= len(group.places)
+            for size, blocks in group.blocks.items():
+                used = self._accelerators(program, {index}, at_least=size)
+                if group.pinned:
+                    program.lp += used == size * len(blocks)
+                else:
+                    program.lp += used <= size * len(blocks)
 
     def _stay_within_limits(self, program: _Program) -> None:
-        program.lp += pulp.lpSum(program.count) <= self._limits.total
+        program.lp += self._accelerators(program) <= self._limits.total
         for cluster, limit in self._limits.per_cluster.items():
             groups = {index for index, group in enumerate(self._layouts.groups) if group.limited_cluster == cluster}
-            program.lp += pulp.lpSum(self._counts_of(program, groups)) <= limit
+            program.lp += self._accelerators(program, groups) <= limit
 
     def _serve_what_is_asked(self, program: _Program, *, serve_all: bool) -> None:
         shares = defaultdict(list)
@@ -145,9 +149,15 @@ class CapacityModel:
                     if needed < 1:
                         program.lp += shares[demand] <= program.count[index]
 
-    def _counts_of(self, program: _Program, groups: set[int]) -> list[pulp.LpVariable]:
-        layouts = self._layouts.layouts
-        return [count for layout, count in zip(layouts, program.count, strict=True) if layout.group in groups]
+    def _accelerators(
+        self, program: _Program, groups: set[int] | None = None, at_least: int = 1
+    ) -> pulp.LpAffineExpression:
+        """How many accelerators of some groups, or of all, layouts of such a size take."""
+        return pulp.lpSum(
+            layout.size * count
+            for layout, count in zip(self._layouts.layouts, program.count, strict=True)
+            if layout.size >= at_least and (groups is None or layout.group in groups)
+        )
 
     def _weighted(self, program: _Program) -> pulp.LpAffineExpression:
         demands = self._problem.demands

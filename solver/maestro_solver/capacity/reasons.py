@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from maestro.performance import kv_bytes
 from maestro_solver.capacity.data import Binding, CapacityProblem, Demand, Shortfall
-from maestro_solver.capacity.layouts import AcceleratorGroup, Layouts
+from maestro_solver.capacity.grouping import AcceleratorGroup
+from maestro_solver.capacity.layouts import Layouts
 from maestro_solver.capacity.throughput import request_s
 
 _GIGABYTE = 1e9
@@ -69,7 +70,7 @@ def fleet_too_small(served: Mapping[str, float], fleet_size: int, *, limited_by_
 
 
 def _obstacle(problem: CapacityProblem, layouts: Layouts, demand: Demand) -> Shortfall:
-    """Return the first thing that no accelerator gets past: speed, context, memory, latency, pinned neighbours."""
+    """Return the first thing that no accelerator gets past: speed, size, context, memory, latency, pinned models."""
     model = problem.fleet.models[demand.model]
     with_speed = [group for group in layouts.groups if group.kind in model.speeds]
     if not with_speed:
@@ -79,6 +80,12 @@ def _obstacle(problem: CapacityProblem, layouts: Layouts, demand: Demand) -> Sho
             Binding.NO_SPEED,
             f"model {model.name!r} has no speed for any kind of the fleet ({', '.join(kinds)})",
         )
+    if not any(model.tensor_parallel_size in group.blocks for group in with_speed):
+        reason = (
+            f"model {model.name!r} takes {model.tensor_parallel_size} accelerators at once, "
+            "no node has so many that are alike and free of pinned models"
+        )
+        return _never(demand.name, Binding.GROUP, reason)
     if demand.tokens > model.context_tokens:
         reason = (
             f"a request of {demand.name!r} takes {demand.tokens} tokens, "
@@ -102,22 +109,28 @@ def _obstacle(problem: CapacityProblem, layouts: Layouts, demand: Demand) -> Sho
 
 
 def _holds(problem: CapacityProblem, group: AcceleratorGroup, demand: Demand) -> bool:
-    """Whether an empty accelerator of the group holds the model and one request's KV."""
+    """Whether empty accelerators of the group hold the model and one request's KV."""
     model = problem.fleet.models[demand.model]
+    if model.tensor_parallel_size not in group.blocks:
+        return False
     request_bytes = kv_bytes(model, demand.tokens)
     if not group.kv_elastic and request_bytes > model.kv_pool_bytes:
         return False
     pool_bytes = request_bytes if group.kv_elastic else model.kv_pool_bytes
-    return model.fixed_bytes + pool_bytes <= group.memory_bytes
+    return model.share_bytes(model.fixed_bytes) + model.share_bytes(pool_bytes) <= group.memory_bytes
 
 
 def _memory_reason(problem: CapacityProblem, groups: list[AcceleratorGroup], demand: Demand) -> str:
     model = problem.fleet.models[demand.model]
-    request_gigabytes = kv_bytes(model, demand.tokens) / _GIGABYTE
+    fixed, request, pool = (
+        model.share_bytes(whole_bytes) / _GIGABYTE
+        for whole_bytes in (model.fixed_bytes, kv_bytes(model, demand.tokens), model.kv_pool_bytes)
+    )
     largest_gigabytes = max(group.memory_bytes for group in groups) / _GIGABYTE
+    size = model.tensor_parallel_size
     return (
-        f"model {model.name!r} takes {model.fixed_bytes / _GIGABYTE:.3g} GB and a request of {demand.name!r} "
-        f"{request_gigabytes:.3g} GB of KV (fixed pool: {model.kv_pool_bytes / _GIGABYTE:.3g} GB); "
+        f"model {model.name!r} takes {fixed:.3g} GB and a request of {demand.name!r} "
+        f"{request:.3g} GB of KV (fixed pool: {pool:.3g} GB){f' of each of {size} accelerators' if size > 1 else ''}; "
         f"the largest accelerator that can run it has {largest_gigabytes:.3g} GB"
     )
 

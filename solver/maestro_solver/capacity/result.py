@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from maestro_solver.capacity.data import CapacityProblem, PlannedReplica
-from maestro_solver.capacity.layouts import AcceleratorGroup, Layout, Layouts, Place
+from maestro_solver.capacity.grouping import AcceleratorGroup, Place
+from maestro_solver.capacity.layouts import Layout, Layouts
 from maestro_solver.capacity.model import Solution
 
 _TOLERANCE = 1e-6
@@ -29,26 +30,27 @@ class Realised:
 
 
 def realise(problem: CapacityProblem, layouts: Layouts, solution: Solution | None) -> Realised:
-    """Give each layout's accelerators their names and spread its load evenly over them.
+    """Give each layout's blocks their names and spread its load evenly over them.
 
     Accelerators that the solution counts but does not need are left out, except where models are pinned.
     None, as no solution, serves nothing.
     """
     if solution is None:
         return Realised((), 0, _served(problem, []))
-    free = [iter(group.places) for group in layouts.groups]
+    free = {place for group in layouts.groups for place in group.places}
     replicas: list[PlannedReplica] = []
     used = 0
-    for index, layout in enumerate(layouts.layouts):
+    for index, layout in sorted(enumerate(layouts.layouts), key=lambda found: -found[1].size):  # large blocks first
         loads, shares = _loads(layout, index, solution)
         group = layouts.groups[layout.group]
         count = solution.counts[index]
         if not group.pinned:
             serves = any(shares.values())  # requests of no tokens take a replica, though they load none
             count = min(count, max(int(serves), math.ceil(max(loads.values()) - _TOLERANCE)))
-        used += count
-        for place in (next(free[layout.group]) for _ in range(count)):
-            replicas += _replicas_at(problem, group, place, layout, _Spread(count, loads, shares))
+        used += count * layout.size
+        for block in [found for found in group.blocks[layout.size] if free.issuperset(found)][:count]:
+            free.difference_update(block)
+            replicas += _replicas_at(problem, group, block[0], layout, _Spread(count, loads, shares))
     return Realised(tuple(replicas), used, _served(problem, replicas))
 
 

@@ -16,8 +16,8 @@ from maestro_solver.capacity.data import CapacityProblem, Demand
 class OperatingPoint:
     """A way to run a replica: at most ``batch`` requests at once, in a KV pool of ``kv_pool_bytes``.
 
-    ``memory_bytes`` is all it takes of the device. ``needed`` gives, for the index of each demand that it can serve,
-    how many such replicas would serve the whole of it alone; mixtures add up.
+    ``memory_bytes`` is all it takes of each of its accelerators. ``needed`` gives, for the index of each demand that it
+    can serve, how many such replicas would serve the whole of it alone; mixtures add up.
     """
 
     batch: int
@@ -78,7 +78,8 @@ def operating_points(
                 and (at_once := concurrent_requests(model, demand, batch, pool_bytes)) > 0
             }
             if needed:
-                points.append(OperatingPoint(batch, pool_bytes, model.fixed_bytes + pool_bytes, needed))
+                held_bytes = model.share_bytes(model.fixed_bytes) + model.share_bytes(pool_bytes)
+                points.append(OperatingPoint(batch, pool_bytes, held_bytes, needed))
     return _undominated(points)
 
 

@@ -39,6 +39,7 @@ def model(
     max_batch: int = 4,
     speeds: Mapping[str, SpeedCoefficients] | None = None,
     pinned_on: frozenset[str] = frozenset(),
+    size: int = 1,
 ) -> ModelSpec:
     return ModelSpec(
         name=name,
@@ -50,6 +51,7 @@ def model(
         max_batch=max_batch,
         speeds={"gpu": speed()} if speeds is None else speeds,
         pinned_on=pinned_on,
+        tensor_parallel_size=size,
     )
 
 
