@@ -49,8 +49,9 @@ class TokenUsage:
 class StageStatus:
     """One stage at one instant. ``kv_reserved_tokens`` counts prompt and output; ``attempts`` those begun so far.
 
-    ``replica_generation`` names the life of the replica that the last attempt was sent to. ``first_token_at_s`` is
-    known once the stage has succeeded.
+    ``replica_generation`` names the life of the replica that the last attempt was sent to, ``peers`` the accelerators
+    that it takes beside ``accelerator``, if it is tensor-parallel. ``first_token_at_s`` is known once the stage has
+    succeeded.
     """
 
     id: str
@@ -72,6 +73,7 @@ class StageStatus:
     started_at_s: float | None = None
     ended_at_s: float | None = None
     first_token_at_s: float | None = None
+    peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from maestro.fleet import AcceleratorSpec, ModelSpec, SpeedCoefficients
 from maestro.trace import TraceCall
-from maestro_services.simulation.engines.accelerator import SimulatedAccelerator
+from maestro_services.simulation.engines.accelerators import SimulatedAccelerators
 from maestro_services.simulation.engines.request import Request
 
 
@@ -76,7 +76,7 @@ def with_speeds(models: dict[str, ModelSpec], kind: str, speeds: dict[str, Speed
 
 
 def _on_one(spec: AcceleratorSpec, calls: Sequence[EngineCall], models: dict[str, ModelSpec]) -> list[EngineCall]:
-    engine = SimulatedAccelerator(spec)
+    engine = SimulatedAccelerators(spec)
     for name in sorted({call.model for call in calls}):
         engine.start(models[name], models[name].kv_pool_bytes)
     requests = [
@@ -99,6 +99,6 @@ def _on_one(spec: AcceleratorSpec, calls: Sequence[EngineCall], models: dict[str
     ]
 
 
-def _take(engine: SimulatedAccelerator, at_s: float, ends: dict[int, float]) -> None:
+def _take(engine: SimulatedAccelerators, at_s: float, ends: dict[int, float]) -> None:
     for request in engine.advance(at_s):
         ends[int(request.id)] = at_s

@@ -8,6 +8,7 @@ from maestro.document import KeyPath
 from maestro.problem import Problem
 from maestro.scenario.fit import check_fit
 from maestro.scenario.names import check_names
+from maestro.scenario.parallel import check_parallel
 from maestro.scenario.root import Scenario
 from maestro.section import suggest
 
@@ -21,6 +22,7 @@ def check_references(scenario: Scenario) -> Iterator[Problem]:
         _check_slo_default,
         _check_shares,
         _check_pins,
+        check_parallel,
         _check_revisions,
         _check_engine,
         _check_workload,

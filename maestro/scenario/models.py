@@ -91,11 +91,17 @@ class ModelSection(Section):
         description="Prompt plus output at most, tokens; left out: max_position_embeddings of config.json.",
     )
     max_batch: Count = Field(description="Stages that one replica runs at once.")
+    tensor_parallel_size: Count = Field(
+        default=1,
+        description="Accelerators of one node that a replica takes at once: neighbours of one kind. Sizes and speeds "
+        "here are those of the whole replica; each accelerator holds an equal share.",
+    )
     speeds: dict[Name, SpeedSection] = Field(
         min_length=1, description="Speed by kind of accelerator; a kind left out cannot serve the model."
     )
     pinned_on: tuple[Name, ...] = Field(
-        default=(), description="Accelerators on which the model always stays resident."
+        default=(),
+        description="Accelerators on which the model always stays resident; of several that it takes, the first.",
     )
     engine_args: tuple[str, ...] = Field(default=(), description="Further arguments of the engine's command line.")
 
@@ -121,4 +127,5 @@ class ModelSection(Section):
             speeds={kind: speed.coefficients() for kind, speed in self.speeds.items()},
             pinned_on=frozenset(self.pinned_on),
             sleeping_bytes=self.sleep_overhead_bytes,
+            tensor_parallel_size=self.tensor_parallel_size,
         )

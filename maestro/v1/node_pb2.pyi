@@ -239,6 +239,7 @@ class ReplicaStatus(_message.Message):
     KV_RESERVED_BYTES_FIELD_NUMBER: _builtins.int
     LOAD_S_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
     phase: Global___ReplicaPhase.ValueType
     """Where it is in its life."""
     fixed_bytes: _builtins.int
@@ -257,6 +258,10 @@ class ReplicaStatus(_message.Message):
     def replica(self) -> Global___ReplicaRef:
         """Which replica, in which of its lives."""
 
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The other accelerators that it takes, each an equal share of the bytes above; none unless it is tensor-parallel."""
+
     def __init__(
         self,
         *,
@@ -268,10 +273,11 @@ class ReplicaStatus(_message.Message):
         kv_reserved_bytes: _builtins.int = ...,
         load_s: _builtins.float = ...,
         detail: _builtins.str = ...,
+        peers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["replica", b"replica"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "fixed_bytes", b"fixed_bytes", "kv_budget_bytes", b"kv_budget_bytes", "kv_pool_bytes", b"kv_pool_bytes", "kv_reserved_bytes", b"kv_reserved_bytes", "load_s", b"load_s", "phase", b"phase", "replica", b"replica"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "fixed_bytes", b"fixed_bytes", "kv_budget_bytes", b"kv_budget_bytes", "kv_pool_bytes", b"kv_pool_bytes", "kv_reserved_bytes", b"kv_reserved_bytes", "load_s", b"load_s", "peers", b"peers", "phase", b"phase", "replica", b"replica"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -292,10 +298,12 @@ class AcceleratorStatus(_message.Message):
     memory_bytes: _builtins.int
     """Memory that Maestro may use, bytes."""
     charged_bytes: _builtins.int
-    """Of it: fixed bytes, pools and elastic reservations of all replicas, bytes."""
+    """Of it: fixed bytes, pools and elastic reservations of all replicas, or its share of them, bytes."""
     @_builtins.property
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaStatus]:
-        """Its replicas, failed ones included until they are unloaded or loaded anew."""
+        """Its replicas, failed ones included until they are unloaded or loaded anew. One that takes several accelerators is
+        with the first of them.
+        """
 
     def __init__(
         self,
@@ -466,6 +474,7 @@ class LoadModelRequest(_message.Message):
     SCHEDULER_EPOCH_FIELD_NUMBER: _builtins.int
     REPLICA_FIELD_NUMBER: _builtins.int
     KV_POOL_BYTES_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
     scheduler_epoch: _builtins.int
     """Epoch of the scheduler that commands; one smaller than the node has obeyed is refused."""
     kv_pool_bytes: _builtins.int
@@ -474,16 +483,23 @@ class LoadModelRequest(_message.Message):
     def replica(self) -> Global___ReplicaRef:
         """The replica to be; its generation is larger than any before of this model here, or the same again."""
 
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The other accelerators that a tensor-parallel replica takes at once; it is named by the first of them.
+        INVALID_ARGUMENT: they are not those that the model's tensor_parallel_size asks for.
+        """
+
     def __init__(
         self,
         *,
         scheduler_epoch: _builtins.int = ...,
         replica: Global___ReplicaRef | None = ...,
         kv_pool_bytes: _builtins.int = ...,
+        peers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["replica", b"replica"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kv_pool_bytes", b"kv_pool_bytes", "replica", b"replica", "scheduler_epoch", b"scheduler_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kv_pool_bytes", b"kv_pool_bytes", "peers", b"peers", "replica", b"replica", "scheduler_epoch", b"scheduler_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

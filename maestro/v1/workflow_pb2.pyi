@@ -495,6 +495,7 @@ class StageStatus(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     REPLICA_GENERATION_FIELD_NUMBER: _builtins.int
     FIRST_TOKEN_AT_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The stage's id."""
     state: Global___StageState.ValueType
@@ -545,6 +546,10 @@ class StageStatus(_message.Message):
     def first_token_at(self) -> _timestamp_pb2.Timestamp:
         """When the successful attempt's first token came, UTC; unset before the stage has succeeded."""
 
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The accelerators it runs or ran on beside accelerator; none unless its model is tensor-parallel."""
+
     def __init__(
         self,
         *,
@@ -567,10 +572,11 @@ class StageStatus(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         replica_generation: _builtins.int = ...,
         first_token_at: _timestamp_pb2.Timestamp | None = ...,
+        peers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "first_token_at", b"first_token_at", "forecast", b"forecast", "ready_at", b"ready_at", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "attempt_id", b"attempt_id", "attempts", b"attempts", "detail", b"detail", "ended_at", b"ended_at", "finish_reason", b"finish_reason", "first_token_at", b"first_token_at", "forecast", b"forecast", "id", b"id", "kv_reserved_tokens", b"kv_reserved_tokens", "model", b"model", "output", b"output", "ready_at", b"ready_at", "reason", b"reason", "replica_generation", b"replica_generation", "role", b"role", "started_at", b"started_at", "state", b"state", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "attempt_id", b"attempt_id", "attempts", b"attempts", "detail", b"detail", "ended_at", b"ended_at", "finish_reason", b"finish_reason", "first_token_at", b"first_token_at", "forecast", b"forecast", "id", b"id", "kv_reserved_tokens", b"kv_reserved_tokens", "model", b"model", "output", b"output", "peers", b"peers", "ready_at", b"ready_at", "reason", b"reason", "replica_generation", b"replica_generation", "role", b"role", "started_at", b"started_at", "state", b"state", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -21,8 +21,8 @@ WORKFLOWS = sorted((ROOT / "scenarios" / "workflows").glob("*.yaml"))
 NAMES = [path.stem for path in SCENARIOS]
 
 
-def test_that_the_four_scenarios_are_there():
-    assert {"laptop", "one_node_4x80gb", "two_clusters_mixed", "four_clusters_64"} <= set(NAMES)
+def test_that_the_scenarios_are_there():
+    assert {"laptop", "one_node_4x80gb", "one_node_8x80gb", "two_clusters_mixed", "four_clusters_64"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=NAMES)
@@ -68,7 +68,8 @@ def test_that_on_the_laptop_the_two_models_compete_for_each_accelerator():
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("one_node_4x80gb", 4), ("two_clusters_mixed", 8), ("four_clusters_64", 64)]
+    ("name", "count"),
+    [("one_node_4x80gb", 4), ("one_node_8x80gb", 8), ("two_clusters_mixed", 8), ("four_clusters_64", 64)],
 )
 def test_that_fleets_have_the_size_their_names_say(name, count):
     assert len(list(load(ROOT / "scenarios" / f"{name}.yaml").fleet.accelerators())) == count

@@ -53,6 +53,7 @@ def make_agent(*, decode: float = 1e4, start_s: float = 0.0, **faults: object) -
     engine = CountingEngine(MonotonicClock(), faults=Faults(**faults))
     speeds = {"cpu": SpeedCoefficients(1e6, decode, 0.0, 0.0, start_s)}
     models = {name: replace(make_model(name), speeds=speeds) for name in ("small", "other")}
+    models["wide"] = replace(make_model("wide", size=2), speeds=speeds)
     return NodeAgent(make_node(), models, engine, engine.clock), engine
 
 

@@ -1,7 +1,11 @@
-"""No sequence of commands overcharges an accelerator or takes a busy replica away."""
+"""No sequence of commands overcharges an accelerator or takes a busy replica away.
+
+One of the models takes two accelerators at once: no member of a group is ever over its memory, either.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import hypothesis.strategies as st
@@ -13,15 +17,18 @@ from maestro.errors import MaestroError
 from maestro.snapshot import ReplicaPhase
 from maestro_node.core.attempts import Attempt, AttemptState
 from maestro_node.core.node import NodeCore
-from maestro_node.core.replica import ReplicaKey
+from maestro_node.core.replica import Replica, ReplicaKey
 
 MODELS = {
     "a": make_model("a", weights_bytes=20_000, max_batch=2),
     "b": make_model("b", weights_bytes=30_000),
     "c": make_model("c", weights_bytes=45_000, max_batch=3),
+    "wide": make_model("wide", weights_bytes=81_001, size=2),
 }
 KEPT_RESULTS = 3
-KEYS = st.builds(ReplicaKey, st.sampled_from(["n1/0", "n1/1"]), st.sampled_from(list(MODELS)), st.integers(1, 4))
+ACCELERATORS = ["n1/0", "n1/1", "n1/2"]
+KEYS = st.builds(ReplicaKey, st.sampled_from(ACCELERATORS), st.sampled_from(list(MODELS)), st.integers(1, 4))
+PEERS = st.sampled_from([(), (), ("n1/1",), ("n1/1",), ("n1/2",), ("n1/1", "n1/2"), ("elsewhere",)])
 SIZES = st.integers(-1, 20_000)
 NAMES = st.sampled_from([f"attempt{index}" for index in range(12)])
 STEPS = (
@@ -42,7 +49,9 @@ class NodeUnderFire(RuleBasedStateMachine):
 
     @initialize(kv_elastic=st.booleans())
     def begin(self, kv_elastic: bool) -> None:
-        self.node = make_node(kv_elastic=kv_elastic, memory_bytes=90_000, slots=4, host_memory_bytes=60_000)
+        self.node = make_node(
+            kv_elastic=kv_elastic, memory_bytes=90_000, slots=4, host_memory_bytes=100_000, accelerators=3
+        )
         self.core = NodeCore(self.node, MODELS, kept_results=KEPT_RESULTS)
 
     def attempt(self, command: Callable[[], object]) -> None:
@@ -53,9 +62,15 @@ class NodeUnderFire(RuleBasedStateMachine):
         except MaestroError:
             assert before == (self.core.version, dict(self.core.ledgers), tuple(self.core.attempts))
 
-    @rule(key=KEYS, pool_bytes=SIZES)
-    def load(self, key: ReplicaKey, pool_bytes: int) -> None:
-        self.attempt(lambda: self.core.begin_load(key, pool_bytes, 0.0))
+    @rule(key=KEYS, pool_bytes=SIZES, peers=PEERS)
+    def load(self, key: ReplicaKey, pool_bytes: int, peers: tuple[str, ...]) -> None:
+        self.attempt(lambda: self.core.begin_load(key, pool_bytes, 0.0, peers))
+
+    @rule(generation=st.integers(1, 4))
+    def load_the_wide_one(self, generation: int) -> None:
+        pool_bytes = 0 if self.node.accelerators[0].kv_elastic else 15_001
+        key = ReplicaKey("n1/0", "wide", generation)
+        self.attempt(lambda: self.core.begin_load(key, pool_bytes, 0.0, ("n1/1",)))
 
     @rule(key=KEYS, step=st.sampled_from(STEPS))
     def live_on(self, key: ReplicaKey, step: Callable[[NodeCore, ReplicaKey], object]) -> None:
@@ -91,23 +106,40 @@ class NodeUnderFire(RuleBasedStateMachine):
 
     @invariant()
     def no_accelerator_is_overcharged(self) -> None:
+        charged = dict.fromkeys(self.core.ledgers, 0)
         for ledger in self.core.ledgers.values():
-            charged = 0
             for replica in ledger.replicas.values():
                 if replica.phase in {ReplicaPhase.LOADING, ReplicaPhase.READY}:
                     assert replica.on_device
-                if replica.on_device:
-                    kv_bytes = sum(replica.reservations.values()) if ledger.spec.kv_elastic else replica.kv_pool_bytes
-                    charged += replica.model.weights_bytes + replica.model.overhead_bytes + kv_bytes
-            assert charged == ledger.charged_bytes <= ledger.spec.memory_bytes
+                members = (replica.key.accelerator, *replica.peers)
+                assert len(members) == replica.model.tensor_parallel_size
+                for name in members if replica.on_device else ():
+                    charged[name] += self.share_bytes(replica, len(members))
+        for name, ledger in self.core.ledgers.items():
+            assert charged[name] == ledger.charged_bytes <= ledger.spec.memory_bytes
+
+    @staticmethod
+    def share_bytes(replica: Replica, members: int) -> int:
+        """What each accelerator holds: rounded up for what always lies there, and for each elastic reservation."""
+        fixed = replica.model.weights_bytes + replica.model.overhead_bytes + replica.kv_pool_bytes
+        elastic = [] if replica.kv_pool_bytes else list(replica.reservations.values())
+        return sum(math.ceil(amount / members) for amount in (fixed, *elastic))
 
     @invariant()
     def places_and_pools_suffice(self) -> None:
         for ledger in self.core.ledgers.values():
             assert ledger.running_attempts <= ledger.spec.slots
+            assert ledger.running_attempts == sum(
+                len(replica.reservations) for replica in self.takers(ledger.spec.name)
+            )
             for replica in ledger.replicas.values():
                 assert len(replica.reservations) <= replica.model.max_batch
                 assert ledger.spec.kv_elastic or replica.reserved_bytes <= replica.kv_pool_bytes
+
+    def takers(self, accelerator: str) -> list[Replica]:
+        """The replicas that take an accelerator, as the ledgers of those that name them say."""
+        found = [replica for ledger in self.core.ledgers.values() for replica in ledger.replicas.values()]
+        return [replica for replica in found if accelerator in (replica.key.accelerator, *replica.peers)]
 
     @invariant()
     def host_memory_suffices(self) -> None:

@@ -17,7 +17,7 @@ from maestro_node.engines.clock import MonotonicClock
 from maestro_node.engines.interface import EngineError, Finished
 from maestro_node.engines.simulated import Faults, SimulatedEngine
 from maestro_node.engines.simulated.engine import SimulatedReplica
-from maestro_node.engines.simulated.sharing import SharedAccelerator
+from maestro_node.engines.simulated.sharing import SharedAccelerators
 
 
 @dataclass
@@ -93,23 +93,24 @@ async def test_an_engine_can_be_told_to_abort_a_request() -> None:
     assert (error.value.reason, error.value.retryable) == (Reason.ENGINE_ABORTED, True)
 
 
+ONE = frozenset({"n1/0"})
 SPEED = SpeedCoefficients(
     prefill_tokens_per_s=1000, decode_tokens_per_s=100, batch_slope=0.5, colocation_slope=1.0, start_s=0
 )
 
 
 def test_requests_of_one_batch_slow_each_other_by_the_slope() -> None:
-    shared = SharedAccelerator(0.0)
-    shared.add("r1", "a", SPEED, 0, 0.0)
-    shared.add("r2", "a", SPEED, 0, 0.0)
+    shared = SharedAccelerators(0.0)
+    shared.add("r1", "a", ONE, SPEED, 0, 0.0)
+    shared.add("r2", "a", ONE, SPEED, 0, 0.0)
     shared.advance(1.5)
     assert shared.decoded_tokens("r1") == 100
 
 
 def test_active_replicas_on_one_accelerator_slow_each_other() -> None:
-    shared = SharedAccelerator(0.0)
-    shared.add("r1", "a", SPEED, 0, 0.0)
-    shared.add("r2", "b", SPEED, 0, 0.0)
+    shared = SharedAccelerators(0.0)
+    shared.add("r1", "a", ONE, SPEED, 0, 0.0)
+    shared.add("r2", "b", ONE, SPEED, 0, 0.0)
     shared.advance(1.0)
     assert shared.decoded_tokens("r1") == 50
     shared.remove("r2", 1.0)
@@ -117,9 +118,18 @@ def test_active_replicas_on_one_accelerator_slow_each_other() -> None:
     assert shared.decoded_tokens("r1") == 150
 
 
+def test_a_replica_on_several_accelerators_is_as_slow_as_the_busiest_of_them() -> None:
+    shared = SharedAccelerators(0.0)
+    shared.add("r1", "whole", frozenset({"n1/0", "n1/1"}), SPEED, 0, 0.0)
+    shared.add("r2", "half", frozenset({"n1/1"}), SPEED, 0, 0.0)
+    shared.add("r3", "alone", frozenset({"n1/2"}), SPEED, 0, 0.0)
+    shared.advance(1.0)
+    assert [shared.decoded_tokens(name) for name in ("r1", "r2", "r3")] == [50, 50, 100]
+
+
 def test_a_prompt_is_read_before_the_first_token() -> None:
-    shared = SharedAccelerator(0.0)
-    shared.add("r1", "a", SPEED, 500, 0.0)
+    shared = SharedAccelerators(0.0)
+    shared.add("r1", "a", ONE, SPEED, 500, 0.0)
     shared.advance(0.5)
     assert shared.decoded_tokens("r1") == 0
     shared.advance(1.5)
@@ -127,8 +137,8 @@ def test_a_prompt_is_read_before_the_first_token() -> None:
 
 
 def test_a_prompt_takes_its_overhead_besides_its_tokens() -> None:
-    shared = SharedAccelerator(0.0)
-    shared.add("r1", "a", replace(SPEED, prefill_overhead_s=0.25), 500, 0.0)
+    shared = SharedAccelerators(0.0)
+    shared.add("r1", "a", ONE, replace(SPEED, prefill_overhead_s=0.25), 500, 0.0)
     shared.advance(0.75)
     assert shared.decoded_tokens("r1") == 0
     shared.advance(1.75)
@@ -137,11 +147,11 @@ def test_a_prompt_takes_its_overhead_besides_its_tokens() -> None:
 
 @given(st.lists(st.floats(0.001, 3.0), max_size=20))
 def test_progress_does_not_depend_on_the_time_steps(steps: list[float]) -> None:
-    whole, stepped = SharedAccelerator(0.0), SharedAccelerator(0.0)
+    whole, stepped = SharedAccelerators(0.0), SharedAccelerators(0.0)
     for shared in (whole, stepped):
-        shared.add("r1", "a", SPEED, 700, 0.0)
-        shared.add("r2", "a", SPEED, 100, 0.0)
-        shared.add("r3", "b", SPEED, 900, 0.0)
+        shared.add("r1", "a", ONE, SPEED, 700, 0.0)
+        shared.add("r2", "a", ONE, SPEED, 100, 0.0)
+        shared.add("r3", "b", ONE, SPEED, 900, 0.0)
     moment_s = 0.0
     for step in steps:
         moment_s += step

@@ -51,14 +51,34 @@ def test_a_cpu_replica_is_bound_to_its_cores() -> None:
     assert "CUDA_VISIBLE_DEVICES" not in environment
 
 
+def test_a_tensor_parallel_server_is_told_its_size_and_each_devices_share_of_the_pool() -> None:
+    launch = make_launch(make_model(size=3), accelerator=GPU)
+    arguments = server_arguments(SETTINGS, SOURCE, launch, SOCKET)
+    assert option(arguments, "--tensor-parallel-size") == "3"
+    assert option(arguments, "--kv-cache-memory-bytes") == "3334"
+    alone = server_arguments(SETTINGS, SOURCE, make_launch(make_model()), SOCKET)
+    assert "--tensor-parallel-size" not in alone
+
+
+def test_a_tensor_parallel_replica_has_a_set_of_cores_for_each_rank() -> None:
+    launch = make_launch(make_model(size=2), accelerator=replace(GPU, cpu_cores=(2, 3)))
+    assert server_environment({}, SETTINGS, launch, RECORD)["VLLM_CPU_OMP_THREADS_BIND"] == "2,3|2,3"
+
+
+def test_a_tensor_parallel_replica_sees_all_its_gpus_in_order() -> None:
+    launch = make_launch(make_model(size=2), accelerator=GPU, index=2)
+    environment = server_environment({"CUDA_VISIBLE_DEVICES": "7,6,5,4"}, SETTINGS, launch, RECORD)
+    assert environment["CUDA_VISIBLE_DEVICES"] == "5,4"
+
+
 @pytest.mark.parametrize(("inherited", "device"), [({}, "1"), ({"CUDA_VISIBLE_DEVICES": "4,6"}, "6")])
 def test_a_gpu_replica_sees_only_its_gpu(inherited: dict[str, str], device: str) -> None:
-    launch = replace(make_launch(make_model(), accelerator=GPU), device_index=1)
+    launch = make_launch(make_model(), accelerator=GPU, index=1)
     assert server_environment(inherited, SETTINGS, launch, RECORD)["CUDA_VISIBLE_DEVICES"] == device
 
 
 def test_a_gpu_that_the_agent_cannot_see_is_an_error() -> None:
-    launch = replace(make_launch(make_model(), accelerator=GPU), device_index=1)
+    launch = make_launch(make_model(), accelerator=GPU, index=1)
     with pytest.raises(InvalidInputError, match="shows 1 GPU"):
         server_environment({"CUDA_VISIBLE_DEVICES": "0"}, SETTINGS, launch, RECORD)
 

@@ -17,7 +17,7 @@ from real_engine import POOL_BYTES, real_model, real_node, real_settings, real_s
 
 from maestro.reasons import Reason
 from maestro.workflow import ChatMessage, Sampling
-from maestro_node.engines.interface import EngineError, Finished, GenerationRequest, ReplicaLaunch, TextChunk
+from maestro_node.engines.interface import Device, EngineError, Finished, GenerationRequest, ReplicaLaunch, TextChunk
 from maestro_node.engines.process_tree import members_of
 from maestro_node.engines.replica_records import ReplicaRecord, read_records
 from maestro_node.engines.vllm import VllmEngine
@@ -43,7 +43,8 @@ async def engines(tmp_path_factory: pytest.TempPathFactory):
     node = real_node()
     engine = VllmEngine(settings, node, real_sources())
     await engine.prepare()
-    launches = [ReplicaLaunch(item, index, real_model(), 1, POOL_BYTES) for index, item in enumerate(node.accelerators)]
+    devices = [Device(item, index) for index, item in enumerate(node.accelerators)]
+    launches = [ReplicaLaunch((device,), real_model(), 1, POOL_BYTES) for device in devices]
     replicas = [await engine.start(launch) for launch in launches]
     try:
         await asyncio.gather(*(replica.wait_ready() for replica in replicas))

@@ -1,15 +1,15 @@
 """The memory ledger of one accelerator, as a frozen value.
 
-Invariant: the sum of ``device_bytes`` over its replicas never passes ``memory_bytes``, and the attempts that run on
-it never outnumber its slots. Every change is a method that returns the next ledger or raises and changes nothing.
+Invariant: the sum of ``device_bytes`` over the replicas that take it never passes ``memory_bytes``, and the attempts
+that run on it never outnumber its slots. Every change is a method that returns the next ledger or raises and changes
+nothing. A replica that takes several accelerators stands, as the same value, in the ledger of each of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from maestro.errors import InvalidInputError
 from maestro.fleet import AcceleratorSpec
 from maestro.reasons import Reason
 from maestro_node.core.refusals import DoesNotFitError, StaleCommandError
@@ -18,15 +18,24 @@ from maestro_node.core.replica import Replica, ReplicaKey
 
 @dataclass(frozen=True, slots=True)
 class AcceleratorLedger:
-    """An accelerator and the replicas on it, by model name."""
+    """An accelerator and the replicas on it, by model name.
+
+    ``replicas`` are those that are named by this accelerator, ``guests`` those of others that have a share of it.
+    """
 
     spec: AcceleratorSpec
     replicas: Mapping[str, Replica] = field(default_factory=dict)
+    guests: Mapping[str, Replica] = field(default_factory=dict)
+
+    def residents(self) -> Iterator[Replica]:
+        """Every replica that takes this accelerator, alone or with others."""
+        yield from self.replicas.values()
+        yield from self.guests.values()
 
     @property
     def charged_bytes(self) -> int:
         """Device memory that is spoken for, bytes."""
-        return sum(replica.device_bytes for replica in self.replicas.values())
+        return sum(replica.device_bytes for replica in self.residents())
 
     @property
     def free_bytes(self) -> int:
@@ -36,11 +45,11 @@ class AcceleratorLedger:
     @property
     def running_attempts(self) -> int:
         """Attempts that run on any of its replicas."""
-        return sum(len(replica.reservations) for replica in self.replicas.values())
+        return sum(len(replica.reservations) for replica in self.residents())
 
     def find(self, key: ReplicaKey) -> Replica:
         """The replica in this very life; StaleCommandError where there is none or another generation."""
-        replica = self.replicas.get(key.model)
+        replica = self._named_by(key.accelerator).get(key.model)
         if replica is None:
             raise StaleCommandError(f'{key}: no replica of "{key.model}" is on "{key.accelerator}"; load it first')
         if replica.key.generation != key.generation:
@@ -51,7 +60,7 @@ class AcceleratorLedger:
 
     def with_replica(self, replica: Replica) -> AcceleratorLedger:
         """The ledger with this replica in place of the model's former one; DoesNotFitError where memory is short."""
-        changed = replace(self, replicas={**self.replicas, replica.key.model: replica})
+        changed = self._with(replica.key, {replica.key.model: replica})
         if changed.free_bytes < 0:
             raise DoesNotFitError(
                 f'{replica.key}: "{self.spec.name}" has {self.spec.memory_bytes} bytes and would be charged '
@@ -63,21 +72,14 @@ class AcceleratorLedger:
     def without_replica(self, key: ReplicaKey) -> AcceleratorLedger:
         """The ledger after the replica is gone; NotReadyError where it is busy."""
         self.find(key).require_idle()
-        return replace(self, replicas={name: other for name, other in self.replicas.items() if name != key.model})
+        return self._with(key, {})
 
     def with_attempt(self, key: ReplicaKey, attempt_id: str, reserved_bytes: int) -> AcceleratorLedger:
         """The ledger with the attempt admitted.
 
-        Raises InvalidInputError for a reservation that is not positive, StaleCommandError, NotReadyError, and
-        DoesNotFitError where slots, batch, KV limit or (elastic KV) device memory are used up.
+        Raises StaleCommandError, NotReadyError, and DoesNotFitError where slots, batch, KV limit or (elastic KV)
+        device memory are used up.
         """
-        if reserved_bytes <= 0:
-            raise InvalidInputError(
-                "kv_reservation_bytes",
-                "has to be positive",
-                value=reserved_bytes,
-                remedy="reserve (prompt + output tokens) x the model's KV bytes per token",
-            )
         admitted = self.find(key).with_reservation(attempt_id, reserved_bytes)
         if self.running_attempts >= self.spec.slots:
             raise DoesNotFitError(
@@ -89,3 +91,15 @@ class AcceleratorLedger:
     def without_attempt(self, key: ReplicaKey, attempt_id: str) -> AcceleratorLedger:
         """The ledger after the attempt ended and its reservation was returned."""
         return self.with_replica(self.find(key).without_reservation(attempt_id))
+
+    def _named_by(self, accelerator: str) -> Mapping[str, Replica]:
+        """The replicas here that are named by this accelerator, or by others."""
+        return self.replicas if accelerator == self.spec.name else self.guests
+
+    def _with(self, key: ReplicaKey, instead: Mapping[str, Replica]) -> AcceleratorLedger:
+        """The ledger with something in place of the model's replica."""
+        kept = {**self._named_by(key.accelerator)}
+        if not instead:
+            kept.pop(key.model)
+        changed = {**kept, **instead}
+        return replace(self, replicas=changed) if key.accelerator == self.spec.name else replace(self, guests=changed)

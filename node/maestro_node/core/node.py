@@ -7,7 +7,7 @@ is unloaded or put to sleep.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from maestro.errors import InvalidInputError
@@ -16,6 +16,7 @@ from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase
 from maestro_node.core.attempts import Attempt, AttemptState, AttemptTable
 from maestro_node.core.ledger import AcceleratorLedger
+from maestro_node.core.peers import check_peers
 from maestro_node.core.refusals import DoesNotFitError, NotReadyError, StaleCommandError
 from maestro_node.core.replica import Replica, ReplicaKey
 
@@ -70,19 +71,23 @@ class NodeCore:
         """The replica in this very life; StaleCommandError where there is none."""
         return self._ledger(key.accelerator).find(key)
 
-    def begin_load(self, key: ReplicaKey, kv_pool_bytes: int, now_s: float) -> bool:
+    def begin_load(self, key: ReplicaKey, kv_pool_bytes: int, now_s: float, peers: tuple[str, ...] = ()) -> bool:
         """Charge a new replica, which is LOADING from now on; False where this generation was begun before.
 
-        Raises InvalidInputError (unknown model or accelerator, wrong pool), StaleCommandError (an older generation, or
-        the former one is still there) and DoesNotFitError.
+        ``peers`` are the other accelerators that it takes. Raises InvalidInputError (unknown model or accelerator,
+        wrong pool or peers), StaleCommandError (an older generation, or the former one is still there) and
+        DoesNotFitError, where any of the accelerators has no room for its share.
         """
         ledger = self._ledger(key.accelerator)
         model = self._loadable(key, ledger, kv_pool_bytes)
+        check_peers(self.spec, model, key.accelerator, peers)
         if not self._is_new_life(key, ledger):
             return False
-        budget_bytes = kv_pool_bytes or max(0, ledger.spec.memory_bytes - model.fixed_bytes)
-        self._put(
-            ledger.with_replica(Replica(key, model, ReplicaPhase.LOADING, kv_pool_bytes, budget_bytes, now_s)),
+        smallest_bytes = min(self._ledger(name).spec.memory_bytes for name in (key.accelerator, *peers))
+        elastic_bytes = max(0, smallest_bytes - model.share_bytes(model.fixed_bytes)) * model.tensor_parallel_size
+        budget_bytes = kv_pool_bytes or elastic_bytes
+        self._put_replica(
+            Replica(key, model, ReplicaPhase.LOADING, kv_pool_bytes, budget_bytes, now_s, peers=peers),
         )
         self._last_generation[key.accelerator, key.model] = key.generation
         return True
@@ -110,7 +115,7 @@ class NodeCore:
             return False
         found = ledger.find(key)
         if found.phase is ReplicaPhase.FAILED:
-            self._put(ledger.without_replica(key))
+            self._change(found, lambda member: member.without_replica(key))
             return False
         found.require_idle()
         self._put_replica(replace(found, phase=ReplicaPhase.DRAINING))
@@ -118,8 +123,9 @@ class NodeCore:
 
     def finish_unload(self, key: ReplicaKey) -> None:
         """The engine is wholly gone: forget the replica and free its memory."""
-        self.replica(key).require(ReplicaPhase.DRAINING)
-        self._put(self._ledger(key.accelerator).without_replica(key))
+        found = self.replica(key)
+        found.require(ReplicaPhase.DRAINING)
+        self._change(found, lambda member: member.without_replica(key))
 
     def fail(self, key: ReplicaKey, detail: str) -> tuple[str, ...]:
         """The engine is broken: end its running attempts as failed and return their ids.
@@ -190,8 +196,15 @@ class NodeCore:
             raise InvalidInputError("attempt_id", "is empty", remedy="give every attempt an id of its own")
         if self.attempts.known(attempt.id, attempt.fingerprint) is not None:
             return False
-        ledger = self._ledger(attempt.replica.accelerator)
-        self._put(ledger.with_attempt(attempt.replica, attempt.id, attempt.reserved_bytes))
+        key, reserved_bytes = attempt.replica, attempt.reserved_bytes
+        if reserved_bytes <= 0:
+            raise InvalidInputError(
+                "kv_reservation_bytes",
+                "has to be positive",
+                value=reserved_bytes,
+                remedy="reserve (prompt + output tokens) x the model's KV bytes per token",
+            )
+        self._change(self.replica(key), lambda member: member.with_attempt(key, attempt.id, reserved_bytes))
         self.attempts.add(attempt)
         return True
 
@@ -203,7 +216,8 @@ class NodeCore:
         attempt = self.attempts.find(attempt_id)
         if attempt.state is not AttemptState.RUNNING:
             return ()
-        self._put(self._ledger(attempt.replica.accelerator).without_attempt(attempt.replica, attempt_id))
+        key = attempt.replica
+        self._change(self.replica(key), lambda member: member.without_attempt(key, attempt_id))
         return self.attempts.end(attempt_id, state)
 
     def acknowledge(self, attempt_ids: Iterable[str]) -> tuple[str, ...]:
@@ -264,9 +278,10 @@ class NodeCore:
 
     def _put_replica(self, replica: Replica) -> None:
         """Take over a changed replica."""
-        self._put(self._ledger(replica.key.accelerator).with_replica(replica))
+        self._change(replica, lambda member: member.with_replica(replica))
 
-    def _put(self, ledger: AcceleratorLedger) -> None:
-        """Take over a changed ledger."""
-        self._ledgers[ledger.spec.name] = ledger
+    def _change(self, replica: Replica, change: Callable[[AcceleratorLedger], AcceleratorLedger]) -> None:
+        """Change the ledgers of all accelerators that the replica takes, or where one refuses, none."""
+        changed = [change(self._ledgers[name]) for name in (replica.key.accelerator, *replica.peers)]
+        self._ledgers.update((ledger.spec.name, ledger) for ledger in changed)
         self._version += 1

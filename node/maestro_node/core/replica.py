@@ -36,6 +36,7 @@ _WHY_NOT_READY = {
 class Replica:
     """A replica and the reservations of its running attempts (bytes, by attempt id).
 
+    ``peers`` names the other accelerators that it takes, if it is tensor-parallel: each holds an equal share.
     ``kv_pool_bytes`` is 0 where KV is elastic. ``kv_budget_bytes`` bounds the reservations; the pool bounds them too.
     ``load_began_s`` is on the driver's clock; ``load_took_s`` is None until the replica was ready once.
     ``on_device``: it takes its whole device memory, which it does until its engine sleeps or is wholly gone.
@@ -53,6 +54,7 @@ class Replica:
     in_host_memory: bool = False
     detail: str = ""
     reservations: Mapping[str, int] = field(default_factory=dict)
+    peers: tuple[str, ...] = ()
 
     @property
     def reserved_bytes(self) -> int:
@@ -66,13 +68,15 @@ class Replica:
 
     @property
     def device_bytes(self) -> int:
-        """What it charges its accelerator: fixed bytes and its pool, or fixed bytes and elastic reservations.
+        """What it charges each of its accelerators: fixed bytes and its pool, or fixed bytes and elastic reservations.
 
         An engine that sleeps keeps a little of the device until it is gone.
         """
+        share = self.model.share_bytes
         if not self.on_device:
-            return 0 if self.phase is ReplicaPhase.FAILED else self.model.sleeping_bytes
-        return self.model.fixed_bytes + (self.kv_pool_bytes or self.reserved_bytes)
+            return 0 if self.phase is ReplicaPhase.FAILED else share(self.model.sleeping_bytes)
+        reserved = 0 if self.kv_pool_bytes else sum(share(size) for size in self.reservations.values())
+        return share(self.model.fixed_bytes + self.kv_pool_bytes) + reserved
 
     @property
     def host_bytes(self) -> int:

@@ -48,17 +48,30 @@ class EngineCapabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """An accelerator, and its position on its node."""
+
+    spec: AcceleratorSpec
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaLaunch:
     """What a replica is started with.
 
-    ``device_index`` is the accelerator's position on its node. ``kv_pool_bytes`` is 0 where KV is elastic.
+    ``devices`` are the accelerators that it takes, one or, if the model is tensor-parallel, several; the first names
+    the replica. ``kv_pool_bytes``, of all of them together, is 0 where KV is elastic.
     """
 
-    accelerator: AcceleratorSpec
-    device_index: int
+    devices: tuple[Device, ...]
     model: ModelSpec
     generation: int
     kv_pool_bytes: int
+
+    @property
+    def accelerator(self) -> AcceleratorSpec:
+        """The accelerator that names the replica."""
+        return self.devices[0].spec
 
 
 @dataclass(frozen=True, slots=True)

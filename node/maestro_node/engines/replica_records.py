@@ -22,6 +22,7 @@ class ReplicaRecord:
 
     ``marker`` is the ``NAME=value`` entry that its processes were started with. ``boot_id`` names the machine's boot.
     ``folder`` is private to the replica and holds its ``socket`` and whatever its processes leave behind.
+    ``peers`` names the accelerators that it takes beside ``accelerator``.
     """
 
     id: str
@@ -34,6 +35,7 @@ class ReplicaRecord:
     folder: str
     log: str
     kv_pool_bytes: int
+    peers: tuple[str, ...] = ()
     leader: ProcessIdentity | None = None
     members: tuple[ProcessIdentity, ...] = field(default=())
 
@@ -74,8 +76,10 @@ def _parse(path: Path) -> ReplicaRecord:
     content = json.loads(path.read_text(encoding="utf-8"))
     leader = content.pop("leader")
     members = content.pop("members")
+    peers = content.pop("peers", ())
     return ReplicaRecord(
         **content,
+        peers=tuple(peers),
         leader=None if leader is None else ProcessIdentity(**leader),
         members=tuple(ProcessIdentity(**member) for member in members),
     )

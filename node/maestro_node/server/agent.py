@@ -18,6 +18,7 @@ from maestro_node.core.replica import Replica, ReplicaKey
 from maestro_node.engines.clock import Clock
 from maestro_node.engines.interface import (
     Accepted,
+    Device,
     Engine,
     EngineError,
     Finished,
@@ -44,7 +45,7 @@ class NodeAgent:
         self._models = dict(models)
         self._engine = engine
         self._clock = clock
-        self._devices = {item.name: index for index, item in enumerate(node.accelerators)}
+        self._devices = {item.name: Device(item, index) for index, item in enumerate(node.accelerators)}
         self._start_turns = {item.name: asyncio.Lock() for item in node.accelerators}
         self._lives: dict[ReplicaKey, ReplicaLife] = {}
         self._runs: dict[str, AttemptRun] = {}
@@ -62,18 +63,17 @@ class NodeAgent:
         if self.core.version != version:
             self.feed.notify()
 
-    def load(self, epoch: int, key: ReplicaKey, kv_pool_bytes: int) -> Replica:
-        """Begin to load a replica (once per generation) and return it as it is now."""
+    def load(self, epoch: int, key: ReplicaKey, kv_pool_bytes: int, peers: tuple[str, ...] = ()) -> Replica:
+        """Begin to load a replica (once per generation) and return it as it is now; it takes its ``peers``, too."""
         self.obey(epoch)
-        if self.core.begin_load(key, kv_pool_bytes, self._clock.now()):
+        if self.core.begin_load(key, kv_pool_bytes, self._clock.now(), peers):
             self._lives = {other: life for other, life in self._lives.items() if other[:2] != key[:2]}
-            accelerator = self.core.ledgers[key.accelerator].spec
-            model = self._models[key.model]
-            device = self._devices[key.accelerator]
-            launch = ReplicaLaunch(accelerator, device, model, key.generation, kv_pool_bytes)
-            turn = self._start_turns[key.accelerator]
+            devices = tuple(self._devices[name] for name in (key.accelerator, *peers))
+            launch = ReplicaLaunch(devices, self._models[key.model], key.generation, kv_pool_bytes)
+            in_order = sorted(devices, key=lambda device: device.index)  # two that wait for each other must not happen
+            turns = tuple(self._start_turns[device.spec.name] for device in in_order)
             self._lives[key] = ReplicaLife(
-                self.core, self._engine, self._clock, launch, turn, self._attempts_lost, self.feed.notify
+                self.core, self._engine, self._clock, launch, turns, self._attempts_lost, self.feed.notify
             )
             self.feed.notify()
         return self.core.replica(key)

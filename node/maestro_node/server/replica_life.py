@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from maestro.errors import MaestroError
 from maestro_node.core.node import NodeCore
@@ -19,8 +19,8 @@ _LOG = logging.getLogger(__name__)
 class ReplicaLife:
     """Owns the engine of one replica that the core has begun to load.
 
-    ``start_turn`` serialises starts on the accelerator. ``on_broken`` is called with the attempts that a broken engine
-    took with it and with why; ``on_change`` after every change of the core.
+    ``start_turns`` serialise starts on each of its accelerators; they are taken in order. ``on_broken`` is called with
+    the attempts that a broken engine took with it and with why; ``on_change`` after every change of the core.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class ReplicaLife:
         engine: Engine,
         clock: Clock,
         launch: ReplicaLaunch,
-        start_turn: asyncio.Lock,
+        start_turns: tuple[asyncio.Lock, ...],
         on_broken: Callable[[tuple[str, ...], str], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -38,7 +38,7 @@ class ReplicaLife:
         self._engine = engine
         self._clock = clock
         self._launch = launch
-        self._start_turn = start_turn
+        self._start_turns = start_turns
         self._on_broken = on_broken
         self._on_change = on_change
         self._starting: asyncio.Task[EngineReplica] | None = None
@@ -73,7 +73,9 @@ class ReplicaLife:
     async def _run(self) -> None:
         """Start, watch, and clean up after a failure. Ends early, by cancellation, where the replica is unloaded."""
         try:
-            async with self._start_turn:
+            async with AsyncExitStack() as turns:
+                for turn in self._start_turns:
+                    await turns.enter_async_context(turn)
                 self._starting = asyncio.create_task(self._engine.start(self._launch))
                 replica = await asyncio.shield(self._starting)
                 await replica.wait_ready()

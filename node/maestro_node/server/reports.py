@@ -75,6 +75,7 @@ def replica_report(replica: Replica, now_s: float) -> node_pb2.ReplicaStatus:
         kv_reserved_bytes=replica.reserved_bytes,
         load_s=now_s - replica.load_began_s if is_loading else replica.load_took_s or 0.0,
         detail=replica.detail,
+        peers=replica.peers,
     )
 
 

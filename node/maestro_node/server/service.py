@@ -37,7 +37,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     async def LoadModel(self, request: node_pb2.LoadModelRequest, context: Context) -> node_pb2.LoadModelResponse:
         """Begin to load a model; answers at once."""
         key = replica_key(request.replica)
-        replica = self._agent.load(request.scheduler_epoch, key, request.kv_pool_bytes)
+        replica = self._agent.load(request.scheduler_epoch, key, request.kv_pool_bytes, tuple(request.peers))
         return node_pb2.LoadModelResponse(replica=replica_report(replica, self._clock.now()))
 
     @override

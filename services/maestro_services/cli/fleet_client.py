@@ -25,7 +25,8 @@ _TIMEOUT_S = 30.0
 class ReplicaView:
     """A replica as its node last reported it; ``generation`` grows with every load.
 
-    ``load_s``: seconds it has been loading, or that its load took.
+    ``load_s``: seconds it has been loading, or that its load took. ``peers``: the accelerators that it takes beside
+    the one it is listed with; the bytes are those of the whole replica.
     """
 
     model: str
@@ -36,6 +37,7 @@ class ReplicaView:
     kv_reserved_bytes: int
     load_s: float
     detail: str
+    peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def _accelerator_view(accelerator: node_pb2.AcceleratorStatus) -> AcceleratorVie
             kv_reserved_bytes=replica.kv_reserved_bytes,
             load_s=replica.load_s,
             detail=replica.detail,
+            peers=tuple(replica.peers),
         )
         for replica in accelerator.replicas
     )

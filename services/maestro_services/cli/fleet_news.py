@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from maestro.snapshot import ReplicaPhase
 from maestro_services.cli.fleet_client import NodeView, ReplicaView
+from maestro_services.cli.wording import place_text
 
 _Seen = dict[tuple[str, str, int], ReplicaView]
 
@@ -35,20 +36,20 @@ class FleetNews:
         for key, replica in replicas.items():
             before = self._replicas.get(key)
             if before is None or before.phase is not replica.phase:
-                yield _line(key[0], replica)
+                yield _line(place_text(key[0], replica.peers), replica)
         present = {(accelerator, model) for accelerator, model, _ in replicas}
         for (accelerator, model, _), before in self._replicas.items():
             if (accelerator, model) not in present and before.phase is not ReplicaPhase.FAILED:
-                yield f"{model} is gone from {accelerator}"
+                yield f"{model} is gone from {place_text(accelerator, before.peers)}"
 
 
-def _line(accelerator: str, replica: ReplicaView) -> str:
+def _line(place: str, replica: ReplicaView) -> str:
     match replica.phase:
         case ReplicaPhase.LOADING:
-            return f"{replica.model} loads on {accelerator}"
+            return f"{replica.model} loads on {place}"
         case ReplicaPhase.READY:
-            return f"{replica.model} is ready on {accelerator} after {replica.load_s:.0f} s"
+            return f"{replica.model} is ready on {place} after {replica.load_s:.0f} s"
         case ReplicaPhase.FAILED:
-            return f"{replica.model} failed on {accelerator}: {replica.detail or 'no reason given'}"
+            return f"{replica.model} failed on {place}: {replica.detail or 'no reason given'}"
         case phase:
-            return f"{replica.model} is {phase} on {accelerator}"
+            return f"{replica.model} is {phase} on {place}"

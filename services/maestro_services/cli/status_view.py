@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -103,7 +103,8 @@ def _nodes_table(nodes: Iterable[NodeView]) -> Table:
             table.add_row(node.name, node.cluster, node.state, "", "", "", "")
         for accelerator in node.accelerators:
             memory = f"{accelerator.charged_bytes / _GIB:.1f} of {accelerator.memory_bytes / _GIB:.1f} GiB"
-            models = "\n".join(_replica_text(replica) for replica in accelerator.replicas)
+            lines = [*map(_replica_text, accelerator.replicas), *_shares(node, accelerator.name)]
+            models = "\n".join(lines)
             running = str(node.running_attempts)
             table.add_row(node.name, node.cluster, node.state, accelerator.name, memory, models, running)
     return table
@@ -113,7 +114,16 @@ def _replica_text(replica: ReplicaView) -> str:
     kv = f", KV {replica.kv_reserved_bytes / _MIB:.0f} MiB reserved" if replica.kv_reserved_bytes else ""
     detail = f" ({replica.detail})" if replica.detail else ""
     age = f" for {replica.load_s:.0f} s" if replica.phase is ReplicaPhase.LOADING else ""
-    return f"{replica.model} {replica.phase}{age}{kv}{detail}"
+    peers = f" with {', '.join(replica.peers)}" if replica.peers else ""
+    return f"{replica.model} {replica.phase}{peers}{age}{kv}{detail}"
+
+
+def _shares(node: NodeView, accelerator: str) -> Iterator[str]:
+    """Yield the replicas that are listed with another accelerator and take this one, too."""
+    for other in node.accelerators:
+        for replica in other.replicas:
+            if accelerator in replica.peers:
+                yield f"{replica.model} {replica.phase}, see {other.name}"
 
 
 def _workflows_table(workflows: Iterable[WorkflowStatus], now_s: float) -> Table:

@@ -90,7 +90,10 @@ class Dispatcher:
 
     async def _load(self, effect: do.LoadReplica) -> None:
         request = node_pb2.LoadModelRequest(
-            scheduler_epoch=self._epoch, replica=_replica(effect), kv_pool_bytes=effect.kv_pool_bytes
+            scheduler_epoch=self._epoch,
+            replica=_replica(effect),
+            kv_pool_bytes=effect.kv_pool_bytes,
+            peers=effect.peers,
         )
         await self._command(effect, lambda stub: stub.LoadModel(request, timeout=COMMAND_TIMEOUT_S))
 

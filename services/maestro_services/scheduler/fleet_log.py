@@ -67,15 +67,19 @@ class FleetLog:
                 _log_replica(replica)
         for (accelerator, model), known in before.items():
             if (accelerator, model) not in now and known.phase is not ReplicaPhase.FAILED:
-                log.info("%s was evicted from %s", model, accelerator)
+                log.info("%s was evicted from %s", model, _place(known))
         self._replicas[event.node] = now
 
 
 def _log_replica(replica: ReplicaReport) -> None:
     match replica.phase:
         case ReplicaPhase.FAILED:
-            log.warning("%s failed on %s: %s", replica.model, replica.accelerator, replica.detail)
+            log.warning("%s failed on %s: %s", replica.model, _place(replica), replica.detail)
         case ReplicaPhase.READY:
-            log.info("%s is ready on %s after %.1f s", replica.model, replica.accelerator, replica.load_s)
+            log.info("%s is ready on %s after %.1f s", replica.model, _place(replica), replica.load_s)
         case phase:
-            log.info("%s is %s on %s", replica.model, phase, replica.accelerator)
+            log.info("%s is %s on %s", replica.model, phase, _place(replica))
+
+
+def _place(replica: ReplicaReport) -> str:
+    return "+".join((replica.accelerator, *replica.peers))

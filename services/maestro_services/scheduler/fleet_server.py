@@ -40,9 +40,14 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         async with typed_errors(context):
             node = self._node(request.node)
             self._check(node, request)
+            offered = request.capabilities
             await self._loop.post_durably(
                 NodeRegistered(
-                    request.node, request.instance_id, request.address, frozenset(request.capabilities.models)
+                    request.node,
+                    request.instance_id,
+                    request.address,
+                    frozenset(offered.models),
+                    tensor_parallel=offered.tensor_parallel,
                 )
             )
             await self._connections.connect(request.node, request.instance_id, request.address)

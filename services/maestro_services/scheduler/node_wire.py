@@ -68,6 +68,7 @@ def node_status(node: str, status: node_pb2.GetStatusResponse) -> NodeStatusRepo
             kv_pool_bytes=replica.kv_pool_bytes,
             load_s=replica.load_s,
             detail=replica.detail,
+            peers=tuple(replica.peers),
         )
         for accelerator in status.accelerators
         for replica in accelerator.replicas

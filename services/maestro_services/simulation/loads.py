@@ -13,7 +13,7 @@ from maestro_node.core.replica import Replica, ReplicaKey
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
 from maestro_services.simulation.engine_model import EngineModel
-from maestro_services.simulation.engines.accelerator import SimulatedAccelerator
+from maestro_services.simulation.engines.accelerators import SimulatedAccelerators, engine_name
 from maestro_services.simulation.engines.link import SharedLink
 from maestro_services.simulation.events import EventQueue
 from maestro_services.simulation.tally import Tally
@@ -25,7 +25,7 @@ class NodeLoads:
     def __init__(  # noqa: PLR0913 - what a node is made of
         self,
         core: NodeCore,
-        accelerators: Mapping[str, SimulatedAccelerator],
+        accelerators: Mapping[str, SimulatedAccelerators],
         models: Mapping[str, ModelSpec],
         engine_model: EngineModel,
         events: EventQueue,
@@ -56,7 +56,7 @@ class NodeLoads:
         """Begins a load, or refuses it as the node core says."""
         key = ReplicaKey(command.accelerator, command.model, command.generation)
         try:
-            begun = self._core.begin_load(key, command.kv_pool_bytes, self._events.now)
+            begun = self._core.begin_load(key, command.kv_pool_bytes, self._events.now, command.peers)
         except MaestroError:
             self._refuse(command)
             return
@@ -80,7 +80,7 @@ class NodeLoads:
         if begun:
             self._tally.swaps += not asleep
             self._leave_links(key)
-            self._accelerators[key.accelerator].stop(key.model, self._events.now)
+            self._accelerators[key.accelerator].stop(engine_name(*key[:2]), self._events.now)
             self._changed(key.accelerator)
             self._events.after(self._engine_model.unload_s, lambda: self._unloaded(key))
 
@@ -94,7 +94,7 @@ class NodeLoads:
             return
         if begun:
             self._tally.swaps += 1
-            self._accelerators[key.accelerator].stop(key.model, self._events.now)
+            self._accelerators[key.accelerator].stop(engine_name(*key[:2]), self._events.now)
             self._copy(key)
 
     def wake(self, command: do.WakeReplica) -> None:
@@ -169,7 +169,7 @@ class NodeLoads:
 
     def _start(self, key: ReplicaKey) -> None:
         """The engine starts with its weights on the device."""
-        kind = self._accelerators[key.accelerator].spec.kind
+        kind = self._core.ledgers[key.accelerator].spec.kind
         factor = self._random.lognormvariate(0.0, self._engine_model.load_noise)
         start_s = self._models[key.model].speeds[kind].start_s * factor
         self._events.after(start_s, lambda: self._become_ready(key))
@@ -180,7 +180,10 @@ class NodeLoads:
         self._core.mark_ready(key, self._events.now)
         replica = self._core.replica(key)
         self._tally.load_s += replica.load_took_s or 0.0
-        self._accelerators[key.accelerator].start(self._models[key.model], replica.kv_pool_bytes)
+        taken = (key.accelerator, *replica.peers)
+        self._accelerators[key.accelerator].start(
+            self._models[key.model], replica.kv_pool_bytes, engine_name(*key[:2]), taken
+        )
         self._changed(key.accelerator)
         self._report()
 

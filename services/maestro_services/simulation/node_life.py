@@ -17,7 +17,7 @@ from maestro_node.core.replica import ReplicaKey
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
 from maestro_services.simulation.engine_model import EngineModel
-from maestro_services.simulation.engines.accelerator import SimulatedAccelerator
+from maestro_services.simulation.engines.accelerators import engine_name, simulated
 from maestro_services.simulation.engines.request import Request
 from maestro_services.simulation.events import EventQueue
 from maestro_services.simulation.faults import chosen
@@ -66,8 +66,8 @@ class NodeLife:
         self._truth_of = surroundings.truth_of
         self._tally = surroundings.tally
         self._recorder = surroundings.recorder
-        self._accelerators = {item.name: SimulatedAccelerator(item) for item in spec.accelerators}
-        self._wakeups = dict.fromkeys(self._accelerators, float("inf"))
+        self._accelerators = simulated(spec, models)
+        self._wakeups = dict.fromkeys((engines.name for engines in self._accelerators.values()), float("inf"))
         self._running: dict[str, tuple[do.ExecuteAttempt, float, int]] = {}
         self._loads = NodeLoads(
             self.core,
@@ -85,9 +85,7 @@ class NodeLife:
     def report(self) -> None:
         """Tells its whole status."""
         replicas = tuple(
-            on.ReplicaReport(
-                r.key.accelerator, r.key.model, r.key.generation, r.phase, r.kv_pool_bytes, r.load_took_s or 0.0, ""
-            )
+            on.ReplicaReport(*r.key, r.phase, r.kv_pool_bytes, load_s=r.load_took_s or 0.0, detail="", peers=r.peers)
             for ledger in self.core.ledgers.values()
             for r in ledger.replicas.values()
         )
@@ -102,16 +100,16 @@ class NodeLife:
         self._loads.end()
         for attempt_id in list(self._running):
             self._stop(attempt_id)
-        for name, accelerator in self._accelerators.items():
+        for name, engines in self._accelerators.items():
             for model in list(self.core.ledgers[name].replicas):
-                accelerator.stop(model, self._events.now)
+                engines.stop(engine_name(name, model), self._events.now)
             if self._recorder is not None:
                 self._recorder.memory(self._events.now, name, ())
-            self._wakeups[name] = float("inf")
+            self._wakeups[engines.name] = float("inf")
 
     def break_engine(self, name: str, share: float) -> bool:
         """An engine dies: its attempts fail, and its memory is free once it is wholly gone. False: there is none."""
-        replicas = self.core.ledgers[name].replicas
+        replicas = {replica.key.model: replica for replica in self.core.ledgers[name].residents()}
         model = chosen([model for model, replica in replicas.items() if self._loads.has_engine(replica)], share)
         if model is None:
             return False
@@ -119,7 +117,7 @@ class NodeLife:
         for attempt_id in self.core.fail(key, "a simulated fault"):
             command = self._stop(attempt_id)
             self._fail(command, Reason.ENGINE_DIED, "a simulated fault", refused=False)
-        self._accelerators[name].stop(model, self._events.now)
+        self._accelerators[name].stop(engine_name(*key[:2]), self._events.now)
         self._loads.fail(key)
         self._wake(name)
         self.report()
@@ -147,11 +145,11 @@ class NodeLife:
 
     def used_gib_s(self) -> float:
         """The integral of the KV memory in use, GiB seconds."""
-        return sum(accelerator.used_gib_s() for accelerator in self._accelerators.values())
+        return sum(engines.used_gib_s() for engines in dict.fromkeys(self._accelerators.values()))
 
     def preemptions(self) -> int:
         """How often a request has lost its KV memory."""
-        return sum(accelerator.all_preemptions() for accelerator in self._accelerators.values())
+        return sum(engines.all_preemptions() for engines in dict.fromkeys(self._accelerators.values()))
 
     def _execute(self, command: do.ExecuteAttempt) -> None:
         key = ReplicaKey(command.accelerator, command.model, command.generation)
@@ -167,7 +165,8 @@ class NodeLife:
         tokens = max(1, min(truth.output_tokens, command.max_tokens))
         request = Request(command.attempt_id, prompt_tokens, tokens, truth.prefill_factor, truth.decode_factor)
         self._running[command.attempt_id] = (command, self._events.now, tokens)
-        self._accelerators[command.accelerator].add(command.model, request, self._events.now)
+        name = engine_name(command.accelerator, command.model)
+        self._accelerators[command.accelerator].add(name, request, self._events.now)
         self._record(command.accelerator)
         self._wake(command.accelerator)
 
@@ -193,8 +192,9 @@ class NodeLife:
         return command
 
     def _wake(self, name: str) -> None:
-        """Sees to it that the accelerator is looked at when something changes there next."""
-        at_s = self._accelerators[name].next_change_at_s()
+        """Sees to it that the accelerator, and what is simulated with it, is looked at when something changes next."""
+        engines = self._accelerators[name]
+        name, at_s = engines.name, engines.next_change_at_s()
         if at_s is None:
             self._wakeups[name] = float("inf")
         elif at_s != self._wakeups[name]:
@@ -226,8 +226,11 @@ class NodeLife:
         self._post(on.AttemptFinished(command.key, request.id, "", reason, usage, took_s, first_token_s))
 
     def _record(self, name: str) -> None:
-        """Tells the recorder, where there is one, what the accelerator's memory is taken by now."""
-        if self._recorder is not None:
-            engines, replicas = self._accelerators[name], self.core.ledgers[name].replicas
-            taken = [(replica, engines.used_bytes(model)) for model, replica in sorted(replicas.items())]
-            self._recorder.memory(self._events.now, name, taken)
+        """Tells the recorder, where there is one, what takes the accelerator's memory, and of those beside it, now."""
+        if self._recorder is None:
+            return
+        engines = self._accelerators[name]
+        for spec in engines.specs:
+            residents = sorted(self.core.ledgers[spec.name].residents(), key=lambda replica: replica.key.model)
+            taken = [(replica, engines.used_bytes(engine_name(*replica.key[:2]))) for replica in residents]
+            self._recorder.memory(self._events.now, spec.name, taken)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from maestro.fleet import ModelSpec
 from maestro.prompt import ContextLimitError, FittedPrompt
+from maestro.status import TokenUsage
 from maestro.workflow import ContextPolicy, LlmStage, WorkflowSpec
 
 
@@ -42,6 +43,10 @@ class SizedPrompts:
         if tokens >= context:
             raise ContextLimitError(f"the prompt takes {tokens} tokens and the context holds {context}")
         return FittedPrompt((), tokens, min(spec.max_tokens, context - tokens))
+
+    def shared_tokens(self, spec: LlmStage, before: LlmStage, usage: TokenUsage) -> int:  # noqa: ARG002 - no texts
+        """None: simulated engines keep no prefixes."""
+        return 0
 
     def count_ahead(self, spec: WorkflowSpec) -> None:
         """Nothing takes long to count."""

@@ -27,7 +27,8 @@ class Recorder:
     - ``workflow``, when it ends: ``workflow``, ``app``, ``slo_class``, ``arrival_s``, ``deadline_s``, ``end_s``,
       ``state``. Those that have not ended when the run does have no line.
     - ``memory``, with every change: ``at_s``, ``accelerator``, and its ``replicas``, each with ``model``, ``phase``,
-      ``fixed_bytes`` (weights and overhead), ``pool_bytes`` (0: elastic), ``reserved_bytes``, ``used_bytes``.
+      ``fixed_bytes`` (weights and overhead), ``pool_bytes`` (0: elastic), ``reserved_bytes``, ``used_bytes``; of one
+      that takes several accelerators, its share of this one.
     - ``plan``, when one comes into force: ``at_s``, ``source``.
     - ``fault``: ``at_s``, ``node``, ``accelerator`` (empty: the whole node).
     """
@@ -73,7 +74,7 @@ class Recorder:
         )
 
     def memory(self, at_s: float, accelerator: str, replicas: Iterable[tuple[Replica, float]]) -> None:
-        """What an accelerator's memory is taken by, with the KV bytes that each replica really uses."""
+        """What an accelerator's memory is taken by, with the KV bytes that each whole replica really uses."""
         self._write(
             event="memory",
             at_s=at_s,
@@ -82,10 +83,10 @@ class Recorder:
                 {
                     "model": replica.model.name,
                     "phase": str(replica.phase),
-                    "fixed_bytes": replica.model.fixed_bytes if replica.on_device else 0,
-                    "pool_bytes": replica.kv_pool_bytes if replica.on_device else 0,
-                    "reserved_bytes": replica.reserved_bytes,
-                    "used_bytes": round(used_bytes),
+                    "fixed_bytes": replica.model.share_bytes(replica.model.fixed_bytes) if replica.on_device else 0,
+                    "pool_bytes": replica.model.share_bytes(replica.kv_pool_bytes) if replica.on_device else 0,
+                    "reserved_bytes": replica.model.share_bytes(replica.reserved_bytes),
+                    "used_bytes": round(used_bytes / replica.model.tensor_parallel_size),
                 }
                 for replica, used_bytes in replicas
             ],

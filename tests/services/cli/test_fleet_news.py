@@ -29,6 +29,13 @@ def test_a_models_life_is_told_step_by_step() -> None:
     ]
 
 
+def test_a_model_on_several_accelerators_is_told_with_all_of_them() -> None:
+    """Tests a load over two accelerators, and its end."""
+    news, wide = FleetNews(), replace(LOADING, peers=("gpu-1",))
+    assert list(news.look([node(wide)])) == ["small loads on gpu-0+gpu-1"]
+    assert list(news.look([node()])) == ["small is gone from gpu-0+gpu-1"]
+
+
 def test_an_engine_that_fails_is_told_with_its_reason() -> None:
     """Tests that an operator reads why, and that the next try is news again."""
     news = FleetNews()

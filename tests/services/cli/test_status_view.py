@@ -47,6 +47,17 @@ def test_a_load_has_its_age_and_a_workflow_what_it_is_doing() -> None:
     assert "plan in force: 0 stages placed" in text
 
 
+def test_a_model_on_several_accelerators_is_shown_with_each_of_them() -> None:
+    """Tests that whoever looks at either accelerator sees what takes it."""
+    wide = replace(LOADING, phase=ReplicaPhase.READY, peers=("gpu-1",))
+    accelerators = (AcceleratorView("gpu-0", 10, 2, (wide,)), AcceleratorView("gpu-1", 10, 2, ()))
+    lines = shown(replace(REPORT, nodes=(replace(NODE, accelerators=accelerators),))).splitlines()
+    (first,) = (line for line in lines if "│ gpu-0" in line)
+    (second,) = (line for line in lines if "│ gpu-1" in line)
+    assert "small ready with gpu-1" in first
+    assert "small ready, see gpu-0" in second
+
+
 def test_an_idle_fleet_has_no_plan_in_force() -> None:
     """Tests that a plan all of whose work has ended is not told as one."""
     text = shown(replace(REPORT, is_idle=True))

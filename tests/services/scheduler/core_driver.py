@@ -145,5 +145,5 @@ class Driver:
 def ready(load: do.LoadReplica) -> on.ReplicaReport:
     """A node's report that a load is done."""
     return on.ReplicaReport(
-        load.accelerator, load.model, load.generation, ReplicaPhase.READY, load.kv_pool_bytes, 0.2, ""
+        load.accelerator, load.model, load.generation, ReplicaPhase.READY, load.kv_pool_bytes, 0.2, "", load.peers
     )

@@ -38,7 +38,7 @@ class Inspector:
             charged = node.core.ledgers[name].charged_bytes if known else 0
             believed = resident_bytes(accelerator, state.config.fleet.models)
             if accelerator.spec.kv_elastic:
-                believed += sum(attempt.kv_bytes for attempt in accelerator.occupants())
+                believed += accelerator.share_held_bytes
             if charged <= believed:
                 self._too_optimistic_since.pop(name, None)
                 continue

@@ -98,7 +98,8 @@ class LossyDispatch:
                 self._tell(effect.node, lambda node, answer: node.acknowledge(self._epoch, effect.attempt_ids, answer))
             case do.LoadReplica():
                 key = ReplicaKey(effect.accelerator, effect.model, effect.generation)
-                self._command(effect, lambda node, answer: node.load(self._epoch, key, effect.kv_pool_bytes, answer))
+                pool_bytes, peers = effect.kv_pool_bytes, effect.peers
+                self._command(effect, lambda node, answer: node.load(self._epoch, key, pool_bytes, peers, answer))
             case do.UnloadReplica():
                 key = ReplicaKey(effect.accelerator, effect.model, effect.generation)
                 self._command(effect, lambda node, answer: node.unload(self._epoch, key, answer))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from lossy_network import Answer, Endpoint, Stream
@@ -103,10 +103,10 @@ class LossyNode(Endpoint):
         if self.core.version != version:
             self.notify()
 
-    def load(self, epoch: int, key: ReplicaKey, pool_bytes: int, answer: Answer) -> None:
+    def load(self, epoch: int, key: ReplicaKey, pool_bytes: int, peers: tuple[str, ...], answer: Answer) -> None:
         """Begins to load; answers at once."""
         self.core.obey(epoch)
-        if self.core.begin_load(key, pool_bytes, self._time.now):
+        if self.core.begin_load(key, pool_bytes, self._time.now, peers):
             start_s = self._models[key.model].speeds["sim"].start_s
             seconds = min(LONGEST_RUN_S, start_s * self._random.choice((0.5, 1.0, 1.0, 4.0)))
             broken = self._random.random() < self._engines.faulty
@@ -199,7 +199,8 @@ class LossyNode(Endpoint):
     def _report(self, replica: Replica) -> on.ReplicaReport:
         loading = replica.phase is ReplicaPhase.LOADING
         load_s = self._time.now - replica.load_began_s if loading else replica.load_took_s or 0.0
-        return on.ReplicaReport(*replica.key, replica.phase, replica.kv_pool_bytes, load_s, replica.detail)
+        report = on.ReplicaReport(*replica.key, replica.phase, replica.kv_pool_bytes, load_s, replica.detail)
+        return replace(report, peers=replica.peers)
 
     def _later(self, delay_s: float, what: Callable[[], None]) -> None:
         """Has something done, unless the instance is dead by then."""

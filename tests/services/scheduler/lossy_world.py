@@ -53,9 +53,9 @@ def fleet() -> Fleet:
     return Fleet(clusters, models, NetworkSpec(delay_s=0.01), GpuBudget(3))
 
 
-def core_config() -> CoreConfig:
-    """A patient scheduler on that fleet."""
-    the_fleet = fleet()
+def core_config(the_fleet: Fleet | None = None) -> CoreConfig:
+    """A patient scheduler on that fleet, or on another."""
+    the_fleet = the_fleet or fleet()
     rules = {name: PromptRules(SpecialTokens(frozenset({"<|im_end|>"})), estimate_tokens) for name in the_fleet.models}
     return replace(
         settings(Path("unused")).core, fleet=the_fleet, prompts=rules, lease_ttl_s=LEASE_S, min_plan_interval_s=0.5
@@ -65,11 +65,11 @@ def core_config() -> CoreConfig:
 class World:
     """Plays a story. ``inspect`` is called every half second with the world as it is."""
 
-    def __init__(self, story: Story, inspect: Callable[[World], None]) -> None:
+    def __init__(self, story: Story, inspect: Callable[[World], None], config: CoreConfig | None = None) -> None:
         self.story = story
         self.time = VirtualTime()
         self.begin_s = self.time.now
-        self.config = core_config()
+        self.config = config or core_config()
         self.random = Random(story.seed)
         self.witness = Witness()
         self.store = LossyStore(self.witness)

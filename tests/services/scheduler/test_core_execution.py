@@ -17,8 +17,8 @@ from maestro.workflow import WorkflowSpec
 from maestro_services.scheduler.core import events as on
 from maestro_services.scheduler.core import outcome as do
 from maestro_services.scheduler.core import planning
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.backfill import Candidate, Claim, may_start
-from maestro_services.scheduler.core.records import AcceleratorRecord
 from maestro_services.scheduler.core.replica_records import ReplicaRecord
 
 POOL = 256 << 20
@@ -124,7 +124,7 @@ def test_generations_grow_with_every_load() -> None:
 
 
 def test_an_early_start_that_could_delay_an_earlier_stage_waits() -> None:
-    claims = [Claim("writer", start_s=5.0, kv_bytes=POOL)]
+    claims = {record().spec.name: [Claim("writer", start_s=5.0, kv_bytes=POOL)]}
     models = fleet().models
     long = Candidate("writer", kv_bytes=POOL // 2, latest_end_s=6.0)
     assert may_start(record(), models, long, claims, None) is Reason.WAITING_FOR_EARLIER_STAGE
@@ -135,18 +135,18 @@ def test_an_early_start_that_could_delay_an_earlier_stage_waits() -> None:
 def test_an_early_start_that_could_delay_a_drain_waits() -> None:
     models = fleet().models
     candidate = Candidate("writer", kv_bytes=1, latest_end_s=6.0)
-    assert may_start(record(), models, candidate, [], 5.0) is Reason.WAITING_FOR_DRAIN
-    assert may_start(record(), models, candidate, [], 6.0) is None
+    assert may_start(record(), models, candidate, {}, 5.0) is Reason.WAITING_FOR_DRAIN
+    assert may_start(record(), models, candidate, {}, 6.0) is None
 
 
 def test_a_stage_waits_for_room_in_the_pool_of_its_replica() -> None:
     models = fleet().models
-    assert may_start(record(), models, Candidate("writer", POOL + 1, 1.0), [], None) is Reason.WAITING_FOR_KV
+    assert may_start(record(), models, Candidate("writer", POOL + 1, 1.0), {}, None) is Reason.WAITING_FOR_KV
 
 
 def test_a_stage_waits_for_its_model_to_be_loaded() -> None:
     models = fleet().models
-    assert may_start(record(), models, Candidate("critic", 1, 1.0), [], None) is Reason.WAITING_FOR_LOAD
+    assert may_start(record(), models, Candidate("critic", 1, 1.0), {}, None) is Reason.WAITING_FOR_LOAD
 
 
 def test_a_plan_for_an_older_snapshot_keeps_only_what_has_not_started() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from maestro.fleet import AcceleratorSpec
 from maestro.snapshot import ReplicaPhase
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.hosts import Hosts
-from maestro_services.scheduler.core.records import AcceleratorRecord
 from maestro_services.scheduler.core.replica_records import ReplicaRecord
 
 

@@ -8,10 +8,10 @@ import pytest
 from test_simulated_engines import SPEED, accelerator, model, request, run
 
 from maestro.performance import decode_s, prefill_s
-from maestro_services.simulation.engines.accelerator import SimulatedAccelerator
+from maestro_services.simulation.engines.accelerators import SimulatedAccelerators
 
 
-def engine(**coefficients: float) -> SimulatedAccelerator:
+def engine(**coefficients: float) -> SimulatedAccelerators:
     """An accelerator with one model of changed speeds."""
     return accelerator(replace(model(), speeds={"sim": replace(SPEED, **coefficients)}), pool_bytes=4 << 30)
 

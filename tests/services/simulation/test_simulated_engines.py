@@ -6,7 +6,7 @@ import pytest
 
 from maestro.fleet import AcceleratorSpec, ModelSpec, SpeedCoefficients
 from maestro.performance import decode_s, prefill_s, stage_s
-from maestro_services.simulation.engines.accelerator import SimulatedAccelerator
+from maestro_services.simulation.engines.accelerators import SimulatedAccelerators
 from maestro_services.simulation.engines.link import SharedLink
 from maestro_services.simulation.engines.request import Request
 
@@ -18,8 +18,8 @@ def model(name: str = "writer", kv_bytes_per_token: int = 1 << 20) -> ModelSpec:
     return ModelSpec(name, GIB, kv_bytes_per_token, GIB, 0, 4096, 8, {"sim": SPEED})
 
 
-def accelerator(*models: ModelSpec, pool_bytes: int = GIB) -> SimulatedAccelerator:
-    found = SimulatedAccelerator(AcceleratorSpec("gpu", "sim", 8 * GIB, 16))
+def accelerator(*models: ModelSpec, pool_bytes: int = GIB) -> SimulatedAccelerators:
+    found = SimulatedAccelerators(AcceleratorSpec("gpu", "sim", 8 * GIB, 16))
     for each in models or (model(),):
         found.start(each, pool_bytes)
     return found
@@ -29,7 +29,7 @@ def request(name: str, prompt: int = 100, output: int = 50) -> Request:
     return Request(name, prompt, output, 1.0, 1.0)
 
 
-def run(gpu: SimulatedAccelerator) -> dict[str, float]:
+def run(gpu: SimulatedAccelerators) -> dict[str, float]:
     """When each request ends."""
     ends: dict[str, float] = {}
     for _ in range(10_000):

@@ -21,7 +21,7 @@ from maestro_node.engines.interface import (
     ReplicaLaunch,
     TextChunk,
 )
-from maestro_node.engines.simulated.sharing import SharedAccelerator
+from maestro_node.engines.simulated.sharing import SharedAccelerators
 from maestro_node.engines.simulated.text import answer, prompt_tokens
 
 _SHORTEST_WAIT_S = 1e-6  # rounding must not make a wait too short for a virtual clock to move
@@ -42,10 +42,12 @@ class Faults:
 class SimulatedReplica:
     """A replica that takes the time a real one would take, by the model's speeds."""
 
-    def __init__(self, engine: SimulatedEngine, launch: ReplicaLaunch, accelerator: SharedAccelerator) -> None:
+    def __init__(self, engine: SimulatedEngine, launch: ReplicaLaunch, shared: SharedAccelerators) -> None:
         self._engine = engine
         self._launch = launch
-        self._accelerator = accelerator
+        self._shared = shared
+        self._name = f"{launch.model.name}@{launch.accelerator.name}"
+        self._taken = frozenset(device.spec.name for device in launch.devices)
         self._clock = engine.clock
         self._exit: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reserved_tokens = 0
@@ -64,7 +66,7 @@ class SimulatedReplica:
         room_tokens = self._context_room(request, prompt)
         tokens, finish_reason = answer(request, self._engine.seed, room_tokens)
         held_tokens = prompt + len(tokens)
-        self._accelerator.add(request.id, self._launch.model.name, self._speed, prompt, self._clock.now())
+        self._shared.add(request.id, self._name, self._taken, self._speed, prompt, self._clock.now())
         self._reserved_tokens += held_tokens
         try:
             yield Accepted()
@@ -74,14 +76,14 @@ class SimulatedReplica:
             yield Finished(finish_reason, prompt, len(tokens), self._clock.now())
         finally:
             self._reserved_tokens -= held_tokens
-            self._accelerator.remove(request.id, self._clock.now())
+            self._shared.remove(request.id, self._clock.now())
 
     async def usage(self) -> EngineUsage:
         """The share of the pool that running requests hold."""
         self._require_alive()
-        pool_bytes = self._launch.kv_pool_bytes or self._launch.accelerator.memory_bytes
+        pool_bytes = self._launch.kv_pool_bytes or sum(device.spec.memory_bytes for device in self._launch.devices)
         used_bytes = self._reserved_tokens * self._launch.model.kv_bytes_per_token
-        return EngineUsage(used_bytes / pool_bytes, self._accelerator.running(self._launch.model.name), 0)
+        return EngineUsage(used_bytes / pool_bytes, self._shared.running(self._name), 0)
 
     async def wait_exit(self) -> str:
         """Return once the replica has died."""
@@ -107,17 +109,17 @@ class SimulatedReplica:
 
     @property
     def _speed(self) -> SpeedCoefficients:
-        """The model's speed on this accelerator."""
+        """The model's speed on these accelerators."""
         return self._launch.model.speeds[self._launch.accelerator.kind]
 
     async def _wait_for_token(self, request_id: str, count: int) -> None:
         """Return once the request has decoded ``count`` tokens, or raise the fault that was asked for."""
         faults = self._engine.faults
         name = self._launch.model.name
-        while self._accelerator.decoded_tokens(request_id) < count:
-            wait_s = self._accelerator.seconds_until(request_id, count)
+        while self._shared.decoded_tokens(request_id) < count:
+            wait_s = self._shared.seconds_until(request_id, count)
             await self._clock.sleep(max(_SHORTEST_WAIT_S, wait_s))
-            self._accelerator.advance(self._clock.now())
+            self._shared.advance(self._clock.now())
             self._require_alive()
         if faults.dies_at_token.get(name) == count:
             self.die("the simulated engine was told to die")
@@ -162,8 +164,8 @@ class SimulatedEngine:
         self.clock = clock
         self.seed = seed
         self.faults = faults or Faults()
-        self._capabilities = EngineCapabilities("simulated", "1", kv_elastic, enable_sleep, tensor_parallel=False)
-        self._accelerators: dict[str, SharedAccelerator] = {}
+        self._capabilities = EngineCapabilities("simulated", "1", kv_elastic, enable_sleep, tensor_parallel=True)
+        self._shared = SharedAccelerators(clock.now())
 
     @property
     def capabilities(self) -> EngineCapabilities:
@@ -175,8 +177,7 @@ class SimulatedEngine:
 
     async def start(self, launch: ReplicaLaunch) -> SimulatedReplica:
         """Begin to start a replica."""
-        accelerator = self._accelerators.setdefault(launch.accelerator.name, SharedAccelerator(self.clock.now()))
-        return SimulatedReplica(self, launch, accelerator)
+        return SimulatedReplica(self, launch, self._shared)
 
     async def close(self) -> None:
         """Nothing is held."""

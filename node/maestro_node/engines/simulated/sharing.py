@@ -1,9 +1,10 @@
-"""How requests that share an accelerator progress, as a pure law over time.
+"""How requests that share accelerators progress, as a pure law over time.
 
 A request first has its prompt read at ``prefill_tokens_per_s``, then decodes. A decode step of a replica with b
 decoding requests takes ``(1 + batch_slope * (b - 1)) / decode_tokens_per_s`` seconds and gives each of them one token;
-each further replica that is at work on the accelerator stretches both by ``1 + colocation_slope``. Between two changes
-(a request comes, goes, or begins to decode) all rates are constant, so progress is exact, whatever the time steps are.
+each further replica that is at work on the accelerator stretches both by ``1 + colocation_slope``; a replica that takes
+several accelerators is as slow as the busiest of them. Between two changes (a request comes, goes, or begins to decode)
+all rates are constant, so progress is exact, whatever the time steps are.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class _Progress:
     """What is left of one request, tokens."""
 
     replica: str
+    accelerators: frozenset[str]
     speed: SpeedCoefficients
     prefill_left: float
     decoded: float = 0.0
@@ -30,18 +32,26 @@ class _Progress:
         return self.prefill_left <= _DONE_TOKENS
 
 
-class SharedAccelerator:
-    """The requests on one accelerator. Times are seconds on the caller's clock and never go back."""
+class SharedAccelerators:
+    """The requests on the accelerators of one node. Times are seconds on the caller's clock and never go back."""
 
     def __init__(self, now_s: float) -> None:
         self._now_s = now_s
         self._requests: dict[str, _Progress] = {}
 
-    def add(self, request: str, replica: str, speed: SpeedCoefficients, prompt_tokens: int, now_s: float) -> None:
-        """A request begins."""
+    def add(
+        self,
+        request: str,
+        replica: str,
+        accelerators: frozenset[str],
+        speed: SpeedCoefficients,
+        prompt_tokens: int,
+        now_s: float,
+    ) -> None:
+        """A request begins, on all the accelerators of its replica."""
         self.advance(now_s)
         overhead_tokens = speed.prefill_overhead_s * speed.prefill_tokens_per_s
-        self._requests[request] = _Progress(replica, speed, prompt_tokens + overhead_tokens)
+        self._requests[request] = _Progress(replica, accelerators, speed, prompt_tokens + overhead_tokens)
 
     def remove(self, request: str, now_s: float) -> None:
         """A request ends or is dropped; nothing happens where it is unknown."""
@@ -88,8 +98,12 @@ class SharedAccelerator:
 
     def _rates(self, item: _Progress) -> tuple[float, float]:
         """Prefill and decode tokens per second of a request under the present load."""
-        active = len({other.replica for other in self._requests.values()})
+        active = max(self._active_replicas(accelerator) for accelerator in item.accelerators)
         batch = sum(other.replica == item.replica and other.is_decoding for other in self._requests.values())
         stretch = 1 + item.speed.colocation_slope * (active - 1)
         batch_stretch = 1 + item.speed.batch_slope * max(0, batch - 1)
         return item.speed.prefill_tokens_per_s / stretch, item.speed.decode_tokens_per_s / (stretch * batch_stretch)
+
+    def _active_replicas(self, accelerator: str) -> int:
+        """How many replicas are at work on an accelerator."""
+        return len({item.replica for item in self._requests.values() if accelerator in item.accelerators})

@@ -40,8 +40,10 @@ def server_arguments(
         "--disable-uvicorn-access-log",
         "--disable-fastapi-docs",
     ]
-    if launch.kv_pool_bytes:
-        arguments += ["--kv-cache-memory-bytes", str(launch.kv_pool_bytes)]
+    if model.tensor_parallel_size > 1:
+        arguments += ["--tensor-parallel-size", str(model.tensor_parallel_size)]
+    if launch.kv_pool_bytes:  # of each device
+        arguments += ["--kv-cache-memory-bytes", str(model.share_bytes(launch.kv_pool_bytes))]
     if settings.enforce_eager:
         arguments.append("--enforce-eager")
     if supports_sleep(settings, launch):
@@ -54,7 +56,7 @@ def server_environment(
 ) -> dict[str, str]:
     """The server's environment: the agent's own, less what would steer vLLM by accident, plus what the replica needs.
 
-    The engine is bound to the accelerator's cores, or sees only the accelerator's GPU. It never asks a hub for
+    The engine is bound to its accelerators' cores, one set a rank, or sees only their GPUs. It never asks a hub for
     anything, reports no usage statistics, and its processes talk to each other over loopback and over sockets in the
     replica's own folder, which would otherwise lie in the open in /tmp and stay there.
     """
@@ -64,9 +66,11 @@ def server_environment(
     environment["VLLM_PROCESS_NAME_PREFIX"] = PROCESS_NAME_PREFIX
     environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": "127.0.0.1"}
     if launch.accelerator.cpu_cores:
-        environment["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(str(core) for core in launch.accelerator.cpu_cores)
+        cores_by_rank = (",".join(str(core) for core in device.spec.cpu_cores) for device in launch.devices)
+        environment["VLLM_CPU_OMP_THREADS_BIND"] = "|".join(cores_by_rank)
     else:
-        environment["CUDA_VISIBLE_DEVICES"] = _visible_device(inherited, launch.device_index)
+        visible = (_visible_device(inherited, device.index) for device in launch.devices)
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(visible)
     if supports_sleep(settings, launch):
         environment["VLLM_SERVER_DEV_MODE"] = "1"
     return environment

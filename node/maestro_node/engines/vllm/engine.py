@@ -124,7 +124,7 @@ class VllmEngine:
     def capabilities(self) -> EngineCapabilities:
         """Plain vLLM: fixed KV pools; it sleeps on GPUs where that is enabled."""
         return EngineCapabilities(
-            name="vllm", version=self._version, kv_elastic=False, sleep=self._sleep, tensor_parallel=False
+            name="vllm", version=self._version, kv_elastic=False, sleep=self._sleep, tensor_parallel=True
         )
 
     async def prepare(self) -> None:

@@ -99,6 +99,7 @@ def make_record(launch: ReplicaLaunch, settings: EngineSettings, folder: Path) -
         folder=str(folder),
         log=str(settings.log_dir.absolute() / f"{name.replace('/', '-')}.log"),
         kv_pool_bytes=launch.kv_pool_bytes,
+        peers=tuple(device.spec.name for device in launch.devices[1:]),
     )
 
 

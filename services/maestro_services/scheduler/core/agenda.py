@@ -1,9 +1,12 @@
-"""The plan in force, as what is still to be done: per accelerator the stages in order, and the loads in order."""
+"""The plan in force, as what is still to be done: per accelerator the stages in order, and the loads in order.
+
+What a tensor-parallel replica is to do stands in the order of each of its accelerators, named by the first of them.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
@@ -29,9 +32,10 @@ class PlannedStage:
 
 @dataclass(slots=True)
 class PlannedLoad:
-    """A load to be done once the replicas it ``evicts`` are idle. ``generation`` is set when it has been ordered.
+    """A load to be done once the replicas it evicts are idle. ``generation`` is set when it has been ordered.
 
-    ``turn``: no plan wanted it, but its model would have no turn otherwise.
+    ``evicts`` names models: none of them keeps a replica that takes any of the load's accelerators. ``turn``: no plan
+    wanted it, but its model would have no turn otherwise.
     """
 
     accelerator: str
@@ -50,16 +54,25 @@ MayStart = Callable[[PlannedStage, int], bool]
 
 @dataclass(slots=True)
 class Agenda:
-    """What is still to be done. Stages leave it when they start or end, loads when they are done or have failed."""
+    """What is still to be done. Stages leave it when they start or end, loads when they are done or have failed.
 
+    ``groups`` names the accelerators that tensor-parallel replicas take, as in a snapshot.
+    """
+
+    groups: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     stages: dict[str, list[PlannedStage]] = field(default_factory=dict)
     loads: dict[str, list[PlannedLoad]] = field(default_factory=dict)
     place: dict[StageKey, PlannedStage] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Plan, first: Collection[StageKey] = ()) -> Agenda:
+    def of(
+        cls,
+        plan: Plan,
+        first: Collection[StageKey] = (),
+        groups: Mapping[tuple[str, str], tuple[str, ...]] | None = None,
+    ) -> Agenda:
         """The agenda that carries out a plan from its beginning; of what starts at once, ``first`` goes first."""
-        agenda = cls()
+        agenda = cls(groups or {})
         for assignment in sorted(plan.assignments, key=lambda found: (found.start_s, found.stage not in first)):
             agenda.add(
                 PlannedStage(
@@ -71,13 +84,13 @@ class Agenda:
                     assignment.kv_bytes,
                 )
             )
-        by_accelerator: dict[str, list[Residency]] = {}
-        for residency in plan.residencies:
-            by_accelerator.setdefault(residency.accelerator, []).append(residency)
-        for residencies in by_accelerator.values():
-            for load, evicts in loads_in_order(residencies):
-                agenda.add_load(_planned_load(load, evicts, plan.taken_at_s))
+        for load, evicts in loads_in_order(plan.residencies, agenda.members):
+            agenda.add_load(_planned_load(load, evicts, plan.taken_at_s))
         return agenda
+
+    def members(self, model: str, accelerator: str) -> tuple[str, ...]:
+        """The accelerators of a replica that ``accelerator`` is the first of; most have only it."""
+        return self.groups.get((model, accelerator), (accelerator,))
 
     def in_force(self, now: float, commit_s: float, may_start: MayStart, *, places_stages: bool) -> PlanInForce:
         """What is still to be done, as the planner sees it.
@@ -88,16 +101,17 @@ class Agenda:
         """
         starts = [
             StartInForce(p.key, p.accelerator, p.model, due_s, committed=due_s <= commit_s and may_start(p, ahead))
-            for queue in self.stages.values()
+            for name, queue in self.stages.items()
             for ahead, p in enumerate(queue)
+            if p.accelerator == name
             for due_s in (p.start_at_s - now,)
         ]
         loads = [
             LoadInForce(load.accelerator, load.model, due_s, load.evicts, due_s <= commit_s or load.turn)
-            for waiting in self.loads.values()
+            for name, waiting in self.loads.items()
             for load in waiting
             for due_s in (load.load_at_s - now,)
-            if load.generation is None
+            if load.accelerator == name and load.generation is None
         ]
         if places_stages:
             loads = [replace(found, committed=False) for found in loads if self.pending(found.accelerator, found.model)]
@@ -107,28 +121,45 @@ class Agenda:
         )
 
     def add(self, planned: PlannedStage) -> None:
-        """Puts a stage into its accelerator's order, behind those whose planned start is no later."""
-        insort(self.stages.setdefault(planned.accelerator, []), planned, key=_start_at_s)
+        """Puts a stage into its accelerators' order, behind those whose planned start is no later."""
+        for name in self.members(planned.model, planned.accelerator):
+            insort(self.stages.setdefault(name, []), planned, key=_start_at_s)
         self.place[planned.key] = planned
 
     def add_load(self, load: PlannedLoad) -> None:
-        """Puts a load behind those of its accelerator that start no later."""
-        queue = self.loads.setdefault(load.accelerator, [])
-        queue.append(load)
-        queue.sort(key=lambda planned: planned.load_at_s)
+        """Puts a load behind those of its accelerators that start no later."""
+        for name in self.members(load.model, load.accelerator):
+            queue = self.loads.setdefault(name, [])
+            queue.append(load)
+            queue.sort(key=lambda planned: planned.load_at_s)
+
+    def is_next(self, load: PlannedLoad) -> bool:
+        """Whether no other load is to come first on any of its accelerators."""
+        return all(self.loads[name][0] is load for name in self.members(load.model, load.accelerator))
+
+    def drop_load(self, load: PlannedLoad) -> None:
+        """Forgets a load."""
+        for name in self.members(load.model, load.accelerator):
+            self.loads[name] = [other for other in self.loads[name] if other is not load]
 
     def keep_turns(self, earlier: Agenda) -> None:
         """Takes over the turns that were given and not begun; other loads on their accelerators give way."""
-        for name, queue in earlier.loads.items():
-            turns = [load for load in queue if load.turn and load.generation is None]
-            if turns:
-                self.loads[name] = turns
+        turns = {id(load): load for queue in earlier.loads.values() for load in queue}.values()
+        kept = [load for load in turns if load.turn and load.generation is None]
+        for turn in kept:
+            for name in self.members(turn.model, turn.accelerator):
+                for load in list(self.loads.get(name, ())):
+                    self.drop_load(load)
+        for turn in kept:
+            self.add_load(turn)
 
     def drop(self, key: StageKey) -> None:
         """Forgets a stage, if it is there."""
         planned = self.place.pop(key, None)
-        if planned is not None:
-            queue = self.stages[planned.accelerator]
+        if planned is None:
+            return
+        for name in self.members(planned.model, planned.accelerator):
+            queue = self.stages[name]
             position = bisect_left(queue, planned.start_at_s, key=_start_at_s)
             while queue[position] is not planned:
                 position += 1
@@ -138,9 +169,10 @@ class Agenda:
         """Forgets everything on those accelerators; the stages that had a place there are returned."""
         dropped = []
         for name in names:
-            self.loads.pop(name, None)
-            for planned in self.stages.pop(name, []):
-                del self.place[planned.key]
+            for load in list(self.loads.get(name, ())):
+                self.drop_load(load)
+            for planned in self.pending(name):
+                self.drop(planned.key)
                 dropped.append(planned.key)
         return dropped
 
@@ -150,10 +182,13 @@ class Agenda:
 
     def next_eviction(self, accelerator: str, model: str, before_s: float = float("inf")) -> PlannedLoad | None:
         """The first load planned at or before ``before_s`` that evicts the model's replica."""
-        for load in self.loads.get(accelerator, ()):
-            if model in load.evicts and load.load_at_s <= before_s + _SAME_INSTANT_S:
-                return load
-        return None
+        found = [
+            load
+            for name in self.members(model, accelerator)
+            for load in self.loads.get(name, ())
+            if model in load.evicts and load.load_at_s <= before_s + _SAME_INSTANT_S
+        ]
+        return min(found, key=lambda load: load.load_at_s, default=None)
 
 
 def _planned_load(load: Residency, evicts: frozenset[str], taken_at_s: float) -> PlannedLoad:

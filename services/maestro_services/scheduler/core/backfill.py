@@ -1,18 +1,20 @@
 """May a stage start now? Room on the replica and the accelerator, and nothing ordered earlier may be delayed by it.
 
 Pure functions over amounts. A stage that starts early may delay no earlier-ordered stage, no planned drain and no
-planned load: it fits beside them, or is over by its p90 end before they begin.
+planned load: it fits beside them, or is over by its p90 end before they begin. A tensor-parallel replica needs its
+room on each of its accelerators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from maestro.fleet import ModelSpec
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase
-from maestro_services.scheduler.core.records import AcceleratorRecord
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
+from maestro_services.scheduler.core.replica_records import ReplicaRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,10 @@ class Claim:
     model: str
     start_s: float
     kv_bytes: int
+
+
+Claims = Mapping[str, Sequence[Claim]]
+"""By the name of an accelerator, what is ordered there before; one that has no entry has nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +44,23 @@ def room(
     model: ModelSpec,
     models: Mapping[str, ModelSpec],
     kv_bytes: int,
-    claims: Iterable[Claim],
+    claims: Claims,
 ) -> Reason | None:
-    """What keeps a stage of ``model`` from running beside what runs and beside ``claims``; None where it fits."""
-    claimed = list(claims)
-    same = [claim.kv_bytes for claim in claimed if claim.model == model.name]
-    stages = sum(accelerator.stages_held.values()) + len(claimed)
-    batch = accelerator.stages_held.get(model.name, 0) + len(same)
-    if stages >= accelerator.spec.slots or batch >= model.max_batch:
+    """What keeps a stage of ``model`` from running beside what runs and beside ``claims``; None where it fits.
+
+    ``accelerator`` keeps the replica.
+    """
+    members = accelerator.members(model.name)
+    same = [claim.kv_bytes for claim in claims.get(accelerator.spec.name, ()) if claim.model == model.name]
+    if accelerator.stages_held.get(model.name, 0) + len(same) >= model.max_batch:
         return Reason.WAITING_FOR_BATCH_SLOT
+    for member in members:
+        stages = sum(member.stages_held.values()) + len(claims.get(member.spec.name, ()))
+        if stages >= member.spec.slots:
+            return Reason.WAITING_FOR_BATCH_SLOT
     if accelerator.spec.kv_elastic:
-        reserved = sum(accelerator.kv_held.values()) + sum(claim.kv_bytes for claim in claimed)
-        used = resident_bytes(accelerator, models) + reserved
-        return None if used + kv_bytes <= accelerator.spec.memory_bytes else Reason.WAITING_FOR_KV
+        fits = all(_holds(member, models, model.share_bytes(kv_bytes), claims) for member in members)
+        return None if fits else Reason.WAITING_FOR_KV
     used = accelerator.kv_held.get(model.name, 0) + sum(same)
     return None if used + kv_bytes <= accelerator.replicas[model.name].kv_pool_bytes else Reason.WAITING_FOR_KV
 
@@ -59,13 +69,14 @@ def may_start(
     accelerator: AcceleratorRecord,
     models: Mapping[str, ModelSpec],
     candidate: Candidate,
-    claims: Iterable[Claim],
+    claims: Claims,
     drain_at_s: float | None,
 ) -> Reason | None:
     """Why the candidate must wait, or None where it may start now.
 
-    ``claims`` are the earlier-ordered stages of the accelerator that have not started; ``drain_at_s`` is when the
-    candidate's replica is to be empty for a planned eviction (None: no eviction is planned before the candidate).
+    ``claims`` are the earlier-ordered stages of the replica's accelerators that have not started; ``drain_at_s`` is
+    when the candidate's replica is to be empty for a planned eviction (None: no eviction is planned before the
+    candidate).
     """
     replica = accelerator.replicas.get(candidate.model)
     if replica is None or replica.phase is not ReplicaPhase.READY:
@@ -74,19 +85,32 @@ def may_start(
     if drain_at_s is not None and candidate.latest_end_s > drain_at_s:
         return Reason.WAITING_FOR_DRAIN
     model = models[candidate.model]
-    alone = room(accelerator, model, models, candidate.kv_bytes, ())
+    alone = room(accelerator, model, models, candidate.kv_bytes, {})
     if alone is not None:
         return alone
-    contenders = [c for c in claims if c.start_s < candidate.latest_end_s]
+    contenders = {name: [c for c in found if c.start_s < candidate.latest_end_s] for name, found in claims.items()}
     if room(accelerator, model, models, candidate.kv_bytes, contenders) is not None:
         return Reason.WAITING_FOR_EARLIER_STAGE
     return None
 
 
 def resident_bytes(accelerator: AcceleratorRecord, models: Mapping[str, ModelSpec]) -> int:
-    """Device memory that replicas take whatever runs on them: weights, overhead and fixed pools."""
+    """Device memory that replicas take whatever runs on them: their shares of weights, overhead and fixed pools."""
     return sum(
-        models[r.model].fixed_bytes + r.kv_pool_bytes
-        for r in accelerator.replicas.values()
-        if r.phase in (ReplicaPhase.LOADING, ReplicaPhase.READY, ReplicaPhase.DRAINING)
+        share_of(replica, models)
+        for _, replica in accelerator.residents()
+        if replica.phase in (ReplicaPhase.LOADING, ReplicaPhase.READY, ReplicaPhase.DRAINING)
     )
+
+
+def share_of(replica: ReplicaRecord, models: Mapping[str, ModelSpec]) -> int:
+    """What a replica takes of each of its accelerators whatever runs on it, bytes."""
+    model = models[replica.model]
+    return model.share_bytes(model.fixed_bytes + replica.kv_pool_bytes)
+
+
+def _holds(accelerator: AcceleratorRecord, models: Mapping[str, ModelSpec], share_bytes: int, claims: Claims) -> bool:
+    """Whether elastic memory is left for a share beside what is held and what is claimed."""
+    claimed = sum(models[c.model].share_bytes(c.kv_bytes) for c in claims.get(accelerator.spec.name, ()))
+    used = resident_bytes(accelerator, models) + accelerator.share_held_bytes + claimed
+    return used + share_bytes <= accelerator.spec.memory_bytes

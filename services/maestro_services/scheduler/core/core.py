@@ -27,6 +27,7 @@ from maestro_services.scheduler.core.outcome import Outcome
 from maestro_services.scheduler.core.pace import Pace
 from maestro_services.scheduler.core.placement import Placement
 from maestro_services.scheduler.core.planning import Planning
+from maestro_services.scheduler.core.prefixes import Prefixes
 from maestro_services.scheduler.core.prompts import Prompts, PromptSource
 from maestro_services.scheduler.core.records import NodeRecord
 from maestro_services.scheduler.core.replicas import Replicas
@@ -66,7 +67,8 @@ class SchedulerCore:
         self._costing = Costing(config, lengths, self._prompts)
         self._learning = Learning(lengths, self._costing, lessons)
         sleep = Sleep(self._state)
-        self._snapshots = Snapshots(self._state, self._costing, sleep)
+        prefixes = Prefixes(self._state, self._prompts)
+        self._snapshots = Snapshots(self._state, self._costing, sleep, prefixes)
         ordering = _ordering(config, self._costing.pace, self._state.fairness)
         self._lifecycle = Lifecycle(self._state, self._costing, self._learning, ordering)
         self._tools = ToolStages(self._state, self._lifecycle, self._costing)
@@ -80,7 +82,9 @@ class SchedulerCore:
             self._placement = Placement(self._state, self._snapshots, self._execution, ordering)
         else:
             loading = Loading(self._state, self._costing.pace, config.policy, sleep)
-            self._placement = Dispatch(self._state, self._costing, self._execution, starter, ordering, loading)
+            self._placement = Dispatch(
+                self._state, self._costing, self._execution, starter, ordering, loading, prefixes
+            )
         self._planning = Planning(self._state, self._snapshots, self._lifecycle, self._costing)
 
     def handle(self, event: on.Event, now: float) -> Outcome:

@@ -10,11 +10,12 @@ from maestro.prompt import FittedPrompt
 from maestro.snapshot import RunOption, StageKey
 from maestro.status import TokenUsage
 from maestro.workflow import ContextPolicy, LlmStage, ToolStage, WorkflowSpec
+from maestro_services.scheduler.core.accelerator_records import Attempt
 from maestro_services.scheduler.core.config import CoreConfig
 from maestro_services.scheduler.core.lengths import RoleLengths, StageCall
 from maestro_services.scheduler.core.pace import Pace
 from maestro_services.scheduler.core.prompts import PromptSource, estimated_tokens
-from maestro_services.scheduler.core.records import Attempt, Misfit, StageCost, StageRecord, WorkflowRecord
+from maestro_services.scheduler.core.records import Misfit, StageCost, StageRecord, WorkflowRecord
 from maestro_services.scheduler.core.state import SchedulerState
 
 

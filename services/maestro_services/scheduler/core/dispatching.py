@@ -10,13 +10,15 @@ from __future__ import annotations
 from maestro.performance import slowdown
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase, RunOption, StageKey
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.backfill import room
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.execution import Execution
 from maestro_services.scheduler.core.loading import Loading
 from maestro_services.scheduler.core.ordering import Ordering
 from maestro_services.scheduler.core.outcome import Outcome
-from maestro_services.scheduler.core.records import AcceleratorRecord, StageRecord
+from maestro_services.scheduler.core.prefixes import Prefixes
+from maestro_services.scheduler.core.records import StageRecord
 from maestro_services.scheduler.core.starting import Starter
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.heuristics.dispatch import Site
@@ -33,6 +35,7 @@ class Dispatch:
         starter: Starter,
         ordering: Ordering,
         loading: Loading,
+        prefixes: Prefixes,
     ) -> None:
         """The parts it works on; it owns none of them."""
         self._state = state
@@ -41,6 +44,7 @@ class Dispatch:
         self._starter = starter
         self._ordering = ordering
         self._loading = loading
+        self._prefixes = prefixes
         self._models = state.config.fleet.models
         self._nodeless = False
 
@@ -95,7 +99,7 @@ class Dispatch:
         option = self._starter.option(stage, site.model, accelerator.spec.kind, now, outcome)
         if option is None:
             return self._state.ready.order_of(key) is None
-        if room(accelerator, self._models[option.model], self._models, option.kv_bytes, ()) is not None:
+        if room(accelerator, self._models[option.model], self._models, option.kv_bytes, {}) is not None:
             return False  # its prompt turned out longer than it was thought to be
         self._starter.start(stage, accelerator, option, now, outcome)
         return True
@@ -117,39 +121,42 @@ class Dispatch:
         workflow = self._state.workflows[stage.key.workflow]
         options = {(o.model, o.kind): o for o in self._costing.cost(workflow, stage).options}
         before = {workflow.stages[stage_id].ran_in_cluster for stage_id in stage.spec.after} - {""}
+        reuse = {(r.model, r.accelerator): r.saved_s for r in self._prefixes.reuse(workflow, stage)}
         found = []
         for model in stage.models:
             for accelerator in self._state.hosts.of(model):
                 option = options.get((model, accelerator.spec.kind))
                 if option is not None and self._has_room(accelerator, option):
                     away = bool(before - {accelerator.cluster})
-                    found.append(self._site(accelerator, option, away=away))
+                    saved_s = reuse.get((model, accelerator.spec.name), 0.0)
+                    found.append(self._site(accelerator, option, saved_s, away=away))
         return found
 
     def _has_room(self, accelerator: AcceleratorRecord, option: RunOption) -> bool:
         replica = accelerator.replicas.get(option.model)
         if replica is None or replica.phase is not ReplicaPhase.READY:
             return False
-        if room(accelerator, self._models[option.model], self._models, option.kv_bytes, ()) is not None:
+        if room(accelerator, self._models[option.model], self._models, option.kv_bytes, {}) is not None:
             return False
         name = accelerator.spec.name
         return self._state.is_usable(name) and self._state.agenda.next_eviction(name, option.model) is None
 
-    def _site(self, accelerator: AcceleratorRecord, option: RunOption, *, away: bool) -> Site:
-        held = accelerator.stages_held
-        batch = held.get(option.model, 0)
-        active = len(held) + (option.model not in held)
+    def _site(self, accelerator: AcceleratorRecord, option: RunOption, saved_s: float, *, away: bool) -> Site:
+        """A tensor-parallel replica is as slow, and as loaded, as the busiest of its accelerators."""
+        members = accelerator.members(option.model)
+        batch = accelerator.stages_held.get(option.model, 0)
+        active = max(len(member.stages_held) for member in members) + (option.model not in accelerator.stages_held)
         model = self._models[option.model]
-        pool = accelerator.replicas[option.model].kv_pool_bytes or accelerator.spec.memory_bytes
+        pool = accelerator.replicas[option.model].kv_pool_bytes or sum(m.spec.memory_bytes for m in members)
         network_s = self._state.config.fleet.network.delay_s if away else 0.0
         return Site(
             accelerator=accelerator.spec.name,
             cluster=accelerator.cluster,
             model=option.model,
-            finish_s=network_s + option.duration_s * slowdown(model.speeds[option.kind], batch + 1, active),
+            finish_s=network_s + option.duration_s * slowdown(model.speeds[option.kind], batch + 1, active) - saved_s,
             network_s=network_s,
             batch=batch,
             active_models=active,
             kv_share=(accelerator.kv_held.get(option.model, 0) + option.kv_bytes) / pool,
-            accelerator_load=sum(held.values()) / max(1, accelerator.spec.slots),
+            accelerator_load=max(sum(m.stages_held.values()) / max(1, m.spec.slots) for m in members),
         )

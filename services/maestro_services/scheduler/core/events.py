@@ -39,12 +39,16 @@ class ToolCompleted:
 
 @dataclass(frozen=True, slots=True)
 class NodeRegistered:
-    """A node announced itself. ``models`` are those whose weights it has; ``address`` is where it takes commands."""
+    """A node announced itself. ``models`` are those whose weights it has; ``address`` is where it takes commands.
+
+    ``tensor_parallel``: its engine can run one replica on several accelerators.
+    """
 
     node: str
     instance_id: str
     address: str
     models: frozenset[str]
+    tensor_parallel: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,10 @@ class NodeDrainRequested:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReport:
-    """One replica as its node reports it; ``load_s`` is the time since its load began, or that it took."""
+    """One replica as its node reports it; ``load_s`` is the time since its load began, or that it took.
+
+    ``accelerator`` is the first that it takes, ``peers`` are the others.
+    """
 
     accelerator: str
     model: str
@@ -81,6 +88,7 @@ class ReplicaReport:
     kv_pool_bytes: int
     load_s: float
     detail: str
+    peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,15 @@ starts at once, and whatever starts early may delay no earlier-ordered stage, no
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.agenda import PlannedLoad, PlannedStage
-from maestro_services.scheduler.core.backfill import Candidate, Claim, may_start, resident_bytes
+from maestro_services.scheduler.core.backfill import Candidate, Claim, Claims, may_start, resident_bytes
 from maestro_services.scheduler.core.links import links_are_taken
 from maestro_services.scheduler.core.outcome import LoadReplica, Outcome
-from maestro_services.scheduler.core.records import AcceleratorRecord
 from maestro_services.scheduler.core.replica_records import ReplicaRecord
 from maestro_services.scheduler.core.sleep import Sleep
 from maestro_services.scheduler.core.starting import Starter
@@ -44,7 +46,7 @@ class Execution:
                 self._advance_loads(accelerator, now, outcome)
         return moved
 
-    def try_start(self, planned: PlannedStage, claims: list[Claim], now: float, outcome: Outcome) -> Reason | None:
+    def try_start(self, planned: PlannedStage, claims: Claims, now: float, outcome: Outcome) -> Reason | None:
         """Starts a ready stage if nothing stands against it; otherwise says what does.
 
         None as well where the stage turned out not to be able to run as the planned model, and so lost its place.
@@ -65,21 +67,32 @@ class Execution:
             self._starter.start(stage, accelerator, option, now, outcome)
         return reason
 
-    def claims(self, accelerator: str, now: float) -> list[Claim]:
-        """What the accelerator's ordered stages will want."""
-        return [_claim(p, now) for p in self._state.agenda.pending(accelerator)]
+    def claims(self, model: str, accelerator: str, now: float) -> Claims:
+        """What the ordered stages of a replica's accelerators will want."""
+        agenda = self._state.agenda
+        return {name: [_claim(p, now) for p in agenda.pending(name)] for name in agenda.members(model, accelerator)}
 
     def _start_planned(self, accelerator: AcceleratorRecord, now: float, outcome: Outcome) -> None:
         """Starts the ordered stages of one accelerator that can start, in order."""
+        name = accelerator.spec.name
         claims: list[Claim] = []
-        for planned in self._state.agenda.pending(accelerator.spec.name):
-            reason = self.try_start(planned, claims, now, outcome)
+        for planned in self._state.agenda.pending(name):
+            reason = self.try_start(planned, {**self._claims_elsewhere(planned, name, now), name: claims}, now, outcome)
             if reason is None:
                 continue
             claims.append(_claim(planned, now))
             stage = self._state.stage(planned.key)
             if stage is not None:
                 stage.reason = reason
+
+    def _claims_elsewhere(self, planned: PlannedStage, here: str, now: float) -> Claims:
+        """What is ordered before a stage on the other accelerators of its replica."""
+        agenda, found = self._state.agenda, dict[str, list[Claim]]()
+        for name in agenda.members(planned.model, planned.accelerator):
+            if name != here:
+                before = takewhile(lambda other: other is not planned, agenda.pending(name))
+                found[name] = [_claim(other, now) for other in before]
+        return found
 
     def _drain_at_s(self, accelerator: AcceleratorRecord, planned: PlannedStage, now: float) -> float | None:
         """When the stage's replica is to be empty for an eviction planned before the stage; None: no such eviction."""
@@ -97,64 +110,92 @@ class Execution:
 
     def _advance_loads(self, accelerator: AcceleratorRecord, now: float, outcome: Outcome) -> None:
         """Orders the accelerator's next load, and before it the unloads it needs, as soon as they disturb nothing."""
-        name = accelerator.spec.name
-        loads = self._state.agenda.loads.get(name, [])
-        while loads and self._settled(accelerator, loads[0]):
-            loads.pop(0)
-        if not loads or loads[0].generation is not None or accelerator.load_pause_s(loads[0].model, now):
+        agenda = self._state.agenda
+        load = self._next_load(accelerator)
+        if load is None or not agenda.is_next(load) or load.generation is not None:
             return
-        load = loads[0]
-        for model in load.evicts:
-            replica = accelerator.replicas.get(model)
-            if replica is not None and (
-                self._busy(accelerator, model) or self._before_eviction(accelerator, model, load)
-            ):
-                return
-        for model in load.evicts:
-            self._unload(accelerator, model, now, outcome)
-        if any(model in accelerator.replicas for model in load.evicts) or links_are_taken(
-            self._state, accelerator.node, now
-        ):
+        keeper = self._state.accelerators[load.accelerator]
+        if keeper.load_pause_s(load.model, now):
             return
-        if self._make_room(accelerator, load, now, outcome):
-            self._load(accelerator, load, now, outcome)
+        leaving = self._leaving(keeper, load)
+        if any(model in place.stages_held or self._before_eviction(place, model, load) for place, model in leaving):
+            return
+        for place, model in leaving:
+            self._unload(place, model, now, outcome)
+        if self._leaving(keeper, load) or links_are_taken(self._state, keeper.node, now):
+            return
+        if self._make_room(keeper, load, now, outcome):
+            self._load(keeper, load, now, outcome)
+
+    def _next_load(self, accelerator: AcceleratorRecord) -> PlannedLoad | None:
+        """The accelerator's first load that is not over: not done, failed, or needless since the model is there."""
+        agenda = self._state.agenda
+        for load in list(agenda.loads.get(accelerator.spec.name, ())):
+            if not self._settled(self._state.accelerators[load.accelerator], load):
+                return load
+            agenda.drop_load(load)
+        return None
 
     def _settled(self, accelerator: AcceleratorRecord, load: PlannedLoad) -> bool:
-        """Whether a load is over: done, failed, or not needed since the model is there already."""
         replica = accelerator.replicas.get(load.model)
         if load.generation is None:
             return replica is not None and replica.phase is not ReplicaPhase.DRAINING
         return replica is None or replica.generation != load.generation or replica.phase is ReplicaPhase.READY
 
+    def _leaving(self, accelerator: AcceleratorRecord, load: PlannedLoad) -> list[tuple[AcceleratorRecord, str]]:
+        """The replicas that the load evicts and that are still there, each once: who keeps it, and its model."""
+        found = {
+            (keeper.spec.name, replica.model): (keeper, replica.model)
+            for member in accelerator.members(load.model)
+            for keeper, replica in member.residents()
+            if replica.model in load.evicts
+        }
+        return list(found.values())
+
     def _make_room(self, accelerator: AcceleratorRecord, load: PlannedLoad, now: float, outcome: Outcome) -> bool:
-        """Whether the load fits now; idle replicas that nothing is ordered for are unloaded where it does not."""
+        """Whether the load fits now on all accelerators it takes; where it does not, others are told to leave."""
+        fits = True
+        for member in accelerator.members(load.model):
+            over_bytes = self._needed_bytes(member, load) - member.spec.memory_bytes
+            if over_bytes > 0:
+                fits = False
+                self._clear(member, load, over_bytes, now, outcome)
+        return fits
+
+    def _needed_bytes(self, accelerator: AcceleratorRecord, load: PlannedLoad) -> int:
+        """What would be taken of one accelerator with the load, and with the stages that are to start before it."""
         model = self._models[load.model]
-        name = accelerator.spec.name
-        needed = resident_bytes(accelerator, self._models) + model.fixed_bytes + load.kv_pool_bytes
+        needed = resident_bytes(accelerator, self._models) + model.share_bytes(model.fixed_bytes + load.kv_pool_bytes)
         needed += self._sleep.kept_bytes(accelerator, load.model)
         if accelerator.spec.kv_elastic:
-            needed += sum(accelerator.kv_held.values())
-            needed += sum(p.kv_bytes for p in self._state.agenda.pending(name) if p.start_at_s < load.load_at_s)
-        if needed <= accelerator.spec.memory_bytes:
-            return True
-        over_bytes = needed - accelerator.spec.memory_bytes
-        if any(r.phase is ReplicaPhase.DRAINING for r in accelerator.replicas.values()) or self._sleep.clear_device(
+            pending = self._state.agenda.pending(accelerator.spec.name)
+            before = [p for p in pending if p.start_at_s < load.load_at_s]
+            needed += accelerator.share_held_bytes
+            needed += sum(self._models[p.model].share_bytes(p.kv_bytes) for p in before)
+        return needed
+
+    def _clear(
+        self, accelerator: AcceleratorRecord, load: PlannedLoad, over_bytes: int, now: float, outcome: Outcome
+    ) -> None:
+        """Idle replicas that nothing is ordered for leave the accelerator, once none is leaving any more."""
+        residents = list(accelerator.residents())
+        if any(r.phase is ReplicaPhase.DRAINING for _, r in residents) or self._sleep.clear_device(
             accelerator, over_bytes, load.model, outcome
         ):
-            return False
+            return
         idle = [
-            r
-            for r in accelerator.replicas.values()
+            (keeper, r)
+            for keeper, r in residents
             if r.phase is ReplicaPhase.READY
-            and not self._busy(accelerator, r.model)
-            and not self._state.agenda.pending(name, r.model)
-            and name not in self._models[r.model].pinned_on
+            and r.model not in keeper.stages_held
+            and not self._state.agenda.pending(keeper.spec.name, r.model)
+            and keeper.spec.name not in self._models[r.model].pinned_on
         ]
         if idle:
-            self._unload(accelerator, min(idle, key=lambda r: r.last_used_s).model, now, outcome)
+            keeper, replica = min(idle, key=lambda found: found[1].last_used_s)
+            self._unload(keeper, replica.model, now, outcome)
         elif not accelerator.stages_held:
             self._state.plan_wanted = True
-        return False
 
     def _load(self, accelerator: AcceleratorRecord, load: PlannedLoad, now: float, outcome: Outcome) -> None:
         sleeping = accelerator.sleeping.get(load.model)
@@ -169,8 +210,9 @@ class Execution:
             load.model, load.generation, ReplicaPhase.LOADING, load.kv_pool_bytes, now + seconds, now
         )
         self._state.hosts.put(accelerator, replica)
+        peers = tuple(peer.spec.name for peer in accelerator.peers.get(load.model, ()))
         outcome.effects.append(
-            LoadReplica(accelerator.node, accelerator.spec.name, load.model, load.generation, load.kv_pool_bytes)
+            LoadReplica(accelerator.node, accelerator.spec.name, load.model, load.generation, load.kv_pool_bytes, peers)
         )
 
     def _unload(self, accelerator: AcceleratorRecord, model: str, now: float, outcome: Outcome) -> None:
@@ -178,9 +220,6 @@ class Execution:
         if replica is None or replica.phase is ReplicaPhase.DRAINING or now < replica.no_unload_before_s:
             return
         self._sleep.evict(accelerator, replica, outcome)
-
-    def _busy(self, accelerator: AcceleratorRecord, model: str) -> bool:
-        return model in accelerator.stages_held
 
 
 def _claim(planned: PlannedStage, now: float) -> Claim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from maestro_services.scheduler.core.records import AcceleratorRecord
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.replica_records import ReplicaRecord
 
 

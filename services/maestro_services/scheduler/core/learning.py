@@ -9,11 +9,12 @@ from functools import partial
 from maestro.costs import CoverageCounts, LengthOutcome
 from maestro.errors import InvalidInputError
 from maestro.workflow import LlmStage
+from maestro_services.scheduler.core.accelerator_records import Attempt
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.lengths import RoleLengths, StageCall
 from maestro_services.scheduler.core.lesson_log import LessonLog
 from maestro_services.scheduler.core.outcome import Outcome
-from maestro_services.scheduler.core.records import Attempt, StageRecord, WorkflowRecord
+from maestro_services.scheduler.core.records import StageRecord, WorkflowRecord
 from maestro_solver.predictor.lessons import Lesson, Unlearnt
 
 

@@ -8,6 +8,7 @@ from maestro.reasons import Reason
 from maestro.snapshot import StageKey
 from maestro.status import StageState, WorkflowState
 from maestro.workflow import LlmStage
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord, Attempt, StoppingAttempt
 from maestro_services.scheduler.core.acceptance import new_stages, weight_of
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.events import (
@@ -27,13 +28,7 @@ from maestro_services.scheduler.core.outcome import (
     WorkflowAccepted,
     WorkflowEnded,
 )
-from maestro_services.scheduler.core.records import (
-    AcceleratorRecord,
-    Attempt,
-    StageRecord,
-    StoppingAttempt,
-    WorkflowRecord,
-)
+from maestro_services.scheduler.core.records import StageRecord, WorkflowRecord
 from maestro_services.scheduler.core.state import SchedulerState
 
 MOST_REFUSALS = 100
@@ -93,6 +88,7 @@ class Lifecycle:
         kind = self._state.accelerators[stage.attempt.accelerator].spec.kind
         self._costing.observe_pace(stage.attempt.model, kind, event.usage, event.engine_s)
         stage.ran_in_cluster = self._state.accelerators[stage.attempt.accelerator].cluster
+        stage.ran_generation = stage.attempt.generation
         self._learning.end(workflow, stage, stage.attempt)
         self.succeed(stage, now, outcome)
         self._release(stage, outcome)
@@ -217,7 +213,7 @@ class Lifecycle:
         if attempt is not None:
             self._state.accelerators[attempt.accelerator].end(stage.key)
             self._state.attempts.pop(attempt.id, None)
-            self._state.touched.add(attempt.accelerator)
+            self._state.touch(attempt.model, attempt.accelerator)
             stage.attempt = None
 
     def _await_stop(self, workflow: WorkflowRecord, stage: StageRecord, attempt: Attempt) -> None:
@@ -231,7 +227,7 @@ class Lifecycle:
         """Takes the stage out of the agenda and the queue; those behind it may go on."""
         placed = self._state.agenda.place.get(stage.key)
         if placed is not None:
-            self._state.touched.add(placed.accelerator)
+            self._state.touch(placed.model, placed.accelerator)
         self._state.agenda.drop(stage.key)
         self._state.ready.discard(stage.key)
 
@@ -239,7 +235,7 @@ class Lifecycle:
         """A ready stage waits in the agenda where it has a place, and in the queue for one otherwise."""
         placed = self._state.agenda.place.get(stage.key)
         if placed is not None:
-            self._state.touched.add(placed.accelerator)
+            self._state.touch(placed.model, placed.accelerator)
         else:
             order = self._ordering.key(workflow, stage, now)
             self._state.ready.add(stage.key, order, stage.models, stage.not_before_s)
@@ -255,8 +251,9 @@ class Lifecycle:
 
     def free_stopped(self, accelerator: AcceleratorRecord, attempt_id: str) -> None:
         """Nothing of a stopping attempt is left on its node."""
+        model = accelerator.stopping[attempt_id].attempt.model
         accelerator.end_stop(attempt_id)
-        self._state.touched.add(accelerator.spec.name)
+        self._state.touch(model, accelerator.spec.name)
 
     def _record(self, stage: StageRecord, now: float, outcome: Outcome, voided_attempt: str = "") -> None:
         sequence = self._state.next_sequence()

@@ -8,13 +8,15 @@ does not fit the fleet all at once takes turns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from maestro.fleet import ModelSpec
 from maestro.snapshot import ReplicaPhase, StageKey
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.agenda import PlannedLoad
-from maestro_services.scheduler.core.backfill import resident_bytes
+from maestro_services.scheduler.core.backfill import resident_bytes, share_of
 from maestro_services.scheduler.core.links import links_are_taken
 from maestro_services.scheduler.core.pace import Pace
-from maestro_services.scheduler.core.records import AcceleratorRecord
 from maestro_services.scheduler.core.replica_records import ReplicaRecord
 from maestro_services.scheduler.core.rooms import SERVING, may_load
 from maestro_services.scheduler.core.sleep import Sleep
@@ -28,6 +30,10 @@ TURN_LOADS = 2.0
 
 PLAN_FIRST_S = 2.0
 """So long, beyond the interval between plans, a model without a replica waits for a plan to give it one."""
+
+
+_Place = tuple[AcceleratorRecord, ReplicaRecord]
+"""A replica, with the accelerator that keeps it."""
 
 
 class Loading:
@@ -97,72 +103,91 @@ class Loading:
         self._state.agenda.add_load(
             PlannedLoad(site.accelerator, model.name, ready_at_s - seconds, ready_at_s, evicts, pool, turn=turn)
         )
-        self._state.touched.add(site.accelerator)
+        self._state.touch(model.name, site.accelerator)
 
     def _site(self, accelerator: AcceleratorRecord, model: ModelSpec, wait_s: float, now: float) -> LoadSite | None:
         """The accelerator as a place for the model; None where it cannot be one, or others would be missed more."""
+        members = accelerator.members(model.name)
         if (
             model.name in accelerator.replicas
             or not may_load(self._state, accelerator, model)
-            or self._is_promised(accelerator)
+            or any(self._is_promised(member) for member in members)
             or links_are_taken(self._state, accelerator.node, now)
-            or not self._within_budget(accelerator)
+            or not self._within_budget(members)
         ):
             return None
-        evicted = self._evicted(accelerator, model, wait_s, now)
+        evicted = self._evicted(members, model, wait_s, now)
         if evicted is None:
             return None
         leaving = {resident.model for resident in evicted}
-        ends = [a.expected_end_s for a in accelerator.occupants() if a.model in leaving]
+        ends = [
+            attempt.expected_end_s
+            for name in sorted(leaving)
+            for keeper, _ in _replicas_on(members)[name]
+            for attempt in keeper.occupants()
+            if attempt.model == name
+        ]
         pause_s = accelerator.load_pause_s(model.name, now)
         ready_in_s = max([pause_s, *(end - now for end in ends)]) + self._sleep.load_s(accelerator, model)
-        load = sum(accelerator.stages_held.values()) / max(1, accelerator.spec.slots)
-        return LoadSite(
-            accelerator.spec.name, accelerator.cluster, ready_in_s, evicted, len(accelerator.replicas), load
-        )
+        load = max(sum(member.stages_held.values()) / max(1, member.spec.slots) for member in members)
+        residents = max(sum(1 for _ in member.residents()) for member in members)
+        return LoadSite(accelerator.spec.name, accelerator.cluster, ready_in_s, evicted, residents, load)
 
     def _evicted(
-        self, accelerator: AcceleratorRecord, model: ModelSpec, wait_s: float, now: float
+        self, members: Sequence[AcceleratorRecord], model: ModelSpec, wait_s: float, now: float
     ) -> tuple[Resident, ...] | None:
-        """Who has to leave, by the policy's order; None where not enough may."""
-        elastic = accelerator.spec.kv_elastic
-        needed = resident_bytes(accelerator, self._models) + model.fixed_bytes
-        needed += sum(accelerator.kv_held.values()) if elastic else model.kv_pool_bytes
-        residents = [self._resident(accelerator, replica) for replica in accelerator.replicas.values()]
+        """Which models have to leave all of the accelerators, by the policy's order; None where not enough may."""
+        over = {member.spec.name: self._over_bytes(member, model) for member in members}
+        found = _replicas_on(members)
+        since_s = self._homeless_since_s.get(model.name, float("inf"))
+        ends_turns = now - since_s > TURN_LOADS * self._sleep.load_s(members[0], model)
         chosen: list[Resident] = []
-        for resident in sorted(residents, key=self._policy.evict):
-            if needed <= accelerator.spec.memory_bytes:
+        for resident in sorted((self._resident(name, found[name]) for name in found), key=self._policy.evict):
+            if all(needed <= 0 for needed in over.values()):
                 break
-            if self._may_leave(accelerator, resident, model, wait_s, now):
+            places = [(m, k) for k, _ in found[resident.model] for m in k.members(resident.model) if m in members]
+            helps = any(over[member.spec.name] > 0 for member, _ in places)
+            if helps and self._may_leave(found[resident.model], resident, wait_s, now, ends_turns=ends_turns):
                 chosen.append(resident)
-                needed -= self._models[resident.model].fixed_bytes
-                needed -= accelerator.replicas[resident.model].kv_pool_bytes
-                needed -= accelerator.kv_held.get(resident.model, 0) if elastic else 0
-        return tuple(chosen) if needed <= accelerator.spec.memory_bytes else None
+                for member, keeper in places:
+                    over[member.spec.name] -= self._freed_bytes(keeper, resident.model)
+        return tuple(chosen) if all(needed <= 0 for needed in over.values()) else None
 
-    def _resident(self, accelerator: AcceleratorRecord, replica: ReplicaRecord) -> Resident:
-        running = accelerator.stages_held.get(replica.model, 0)
-        waiting = self._state.ready.count(replica.model)
-        return Resident(replica.model, replica.last_used_s, running, waiting, len(self._replicas(replica.model)))
+    def _over_bytes(self, accelerator: AcceleratorRecord, model: ModelSpec) -> int:
+        """By how much the model would overfill one of the accelerators that it takes."""
+        elastic = accelerator.spec.kv_elastic
+        needed = resident_bytes(accelerator, self._models) - accelerator.spec.memory_bytes
+        needed += model.share_bytes(model.fixed_bytes + (0 if elastic else model.kv_pool_bytes))
+        return needed + (accelerator.share_held_bytes if elastic else 0)
+
+    def _freed_bytes(self, keeper: AcceleratorRecord, model: str) -> int:
+        """What a replica gives back of each of its accelerators."""
+        held_bytes = keeper.kv_held.get(model, 0) if keeper.spec.kv_elastic else 0
+        return share_of(keeper.replicas[model], self._models) + self._models[model].share_bytes(held_bytes)
+
+    def _resident(self, model: str, replicas: Sequence[_Place]) -> Resident:
+        running = sum(keeper.stages_held.get(model, 0) for keeper, _ in replicas)
+        waiting = self._state.ready.count(model)
+        last_used_s = max(replica.last_used_s for _, replica in replicas)
+        return Resident(model, last_used_s, running, waiting, len(self._replicas(model)))
 
     def _may_leave(
-        self, accelerator: AcceleratorRecord, resident: Resident, model: ModelSpec, wait_s: float, now: float
+        self, replicas: Sequence[_Place], resident: Resident, wait_s: float, now: float, *, ends_turns: bool
     ) -> bool:
-        replica = accelerator.replicas[resident.model]
-        if replica.phase is not ReplicaPhase.READY or accelerator.spec.name in self._models[resident.model].pinned_on:
+        """``ends_turns``: whoever wants the place has waited long enough to end the turn of a model's last replica."""
+        pinned_on = self._models[resident.model].pinned_on
+        if any(r.phase is not ReplicaPhase.READY or keeper.spec.name in pinned_on for keeper, r in replicas):
             return False
         if not resident.running and not resident.waiting:
             return True
         if not self._policy.drains and resident.running:
             return False
-        turn_s = TURN_LOADS * self._sleep.return_s(accelerator, replica)
-        if now < replica.ready_at_s + turn_s:
+        if any(now < r.ready_at_s + TURN_LOADS * self._sleep.return_s(keeper, r) for keeper, r in replicas):
             return False
-        if resident.replicas > 1:
-            left = (resident.replicas - 1) / resident.replicas
+        if resident.replicas > len(replicas):
+            left = (resident.replicas - len(replicas)) / resident.replicas
             return self._wait_s(resident.model, resident.running) / left < wait_s
-        since_s = self._homeless_since_s.get(model.name)
-        return since_s is not None and now - since_s > TURN_LOADS * self._sleep.load_s(accelerator, model)
+        return ends_turns
 
     def _wait_s(self, model: str, more: int = 0) -> float:
         """Seconds until what waits for the model (and ``more`` stages) would have started on the replicas there are."""
@@ -203,15 +228,16 @@ class Loading:
             for load in loads.get(other.spec.name, ())
         )
 
-    def _within_budget(self, accelerator: AcceleratorRecord) -> bool:
+    def _within_budget(self, members: Sequence[AcceleratorRecord]) -> bool:
         """Whether the GPU budget lets a model be loaded there."""
-        if accelerator.replicas:
+        new = [member for member in members if not any(member.residents())]
+        if not new:
             return True
         budget = self._state.config.fleet.budget
-        used = [other for other in self._state.accelerators.values() if other.replicas]
-        limit = budget.per_cluster.get(accelerator.cluster)
-        in_cluster = sum(other.cluster == accelerator.cluster for other in used)
-        return len(used) < budget.total and (limit is None or in_cluster < limit)
+        used = [other for other in self._state.accelerators.values() if any(other.residents())]
+        limit = budget.per_cluster.get(new[0].cluster)
+        in_cluster = sum(other.cluster == new[0].cluster for other in used)
+        return len(used) + len(new) <= budget.total and (limit is None or in_cluster + len(new) <= limit)
 
     def _quickest_load_s(self, model: ModelSpec) -> float:
         """The least time in which some accelerator of the fleet loads the model: no wait below it is worth a load."""
@@ -219,3 +245,12 @@ class Loading:
         accelerators = self._state.accelerators.values()
         found = (self._sleep.quickest_load_s(a, model) for a in accelerators if a.spec.kind in kinds)
         return min(found, default=float("inf"))
+
+
+def _replicas_on(members: Sequence[AcceleratorRecord]) -> dict[str, list[_Place]]:
+    """By model, the replicas that take any of the accelerators, each once."""
+    found: dict[str, dict[str, _Place]] = {}
+    for member in members:
+        for keeper, replica in member.residents():
+            found.setdefault(replica.model, {})[keeper.spec.name] = (keeper, replica)
+    return {model: list(places.values()) for model, places in found.items()}

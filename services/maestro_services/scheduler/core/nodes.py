@@ -47,11 +47,17 @@ class Nodes:
         node = self._state.nodes[event.node]
         if node.instance_id and node.instance_id != event.instance_id:
             self._forget(node, "the node was restarted", now, outcome)
-        node.instance_id, node.address, node.models = event.instance_id, event.address, event.models
+        node.instance_id, node.address, node.models = event.instance_id, event.address, self._servable(event)
         node.lease_generation += 1
         node.last_seen_s = now
         node.reported = node.lost = False
         self._state.plan_wanted = True
+
+    def _servable(self, event: NodeRegistered) -> frozenset[str]:
+        """The models that the node has weights of and an engine for."""
+        models = self._state.config.fleet.models
+        sizes = {name: models[name].tensor_parallel_size if name in models else 1 for name in event.models}
+        return frozenset(name for name, size in sizes.items() if size == 1 or event.tensor_parallel)
 
     def report(self, event: NodeStatusReported, now: float, outcome: Outcome) -> None:
         """Takes over a node's view of its replicas and attempts."""

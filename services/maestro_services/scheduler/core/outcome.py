@@ -92,13 +92,14 @@ class AcknowledgeAttempts:
 
 @dataclass(frozen=True, slots=True)
 class LoadReplica:
-    """Start an engine with the model."""
+    """Start an engine with the model. ``peers``: the other accelerators that it takes, if it is tensor-parallel."""
 
     node: str
     accelerator: str
     model: str
     generation: int
     kv_pool_bytes: int
+    peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class Placement:
         )
         if place.needs_load:
             self._order_load(place, now)
-        claims = self._execution.claims(place.accelerator, now)
+        claims = self._execution.claims(place.model, place.accelerator, now)
         self._state.ready.discard(stage.key)
         self._state.agenda.add(planned)
         reason = self._execution.try_start(planned, claims, now, outcome)
@@ -132,7 +132,7 @@ class Placement:
                 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes,
             )
         )
-        self._state.touched.add(place.accelerator)
+        self._state.touch(place.model, place.accelerator)
 
     def _view(self, now: float) -> SnapshotView:
         """The fleet with the agenda on it; without load times unless loads may be ordered here."""

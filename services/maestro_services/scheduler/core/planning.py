@@ -111,7 +111,7 @@ class Planning:
         state = self._state
         before = set(state.agenda.place)
         state.planner_down, state.rejections = False, 0
-        agenda = Agenda.of(plan, first)
+        agenda = Agenda.of(plan, first, state.groups)
         agenda.keep_turns(state.agenda)
         state.agenda = agenda
         state.plan = plan

@@ -12,7 +12,9 @@ from hashlib import sha256
 from threading import Lock
 from typing import Protocol
 
+from maestro.placeholders import Quote, parse
 from maestro.prompt import ContextLimitError, FittedPrompt, fit_context
+from maestro.status import TokenUsage
 from maestro.tokens import TokenCounter
 from maestro.workflow import LlmStage, WorkflowSpec
 from maestro_services.scheduler.core.config import CoreConfig
@@ -40,6 +42,12 @@ class PromptSource(Protocol):
 
     def fit(self, spec: LlmStage, model: str, outputs: Mapping[str, str]) -> FittedPrompt:
         """The prompt for a model of the scenario, with the quoted outputs in it; raises ContextLimitError."""
+
+    def shared_tokens(self, spec: LlmStage, before: LlmStage, usage: TokenUsage) -> int:
+        """About how many tokens the prompt begins with that a call of ``before``, which took ``usage``, has read too.
+
+        What it wrote counts as well where the prompt goes on from there.
+        """
 
     def count_ahead(self, spec: WorkflowSpec) -> None:
         """Counts what can be counted of a workflow before it is submitted."""
@@ -70,6 +78,16 @@ class Prompts:
             count=self._counts[model],
         )
 
+    def shared_tokens(self, spec: LlmStage, before: LlmStage, usage: TokenUsage) -> int:
+        """By the messages that both begin with, which quote the same outputs."""
+        count = _equal_messages(spec, before)
+        if count < len(before.messages):
+            shared = before.messages[:count]
+            return estimated_tokens(sum(len(message.content) for message in shared), count)
+        following = spec.messages[count : count + 1]
+        goes_on = any(tuple(parse(message.content)) == (Quote(before.id),) for message in following)
+        return usage.prompt_tokens + (usage.completion_tokens if goes_on else 0)
+
     def count_ahead(self, spec: WorkflowSpec) -> None:
         """Counts the long prompts that are whole already, so that ``fit`` is quick for them. Any thread may call it."""
         for stage in _long_and_whole(spec):
@@ -91,6 +109,16 @@ def _long_and_whole(spec: WorkflowSpec) -> Iterator[LlmStage]:
     for stage in spec.stages:
         if isinstance(stage, LlmStage) and not stage.after and _chars(stage) >= LONG_PROMPT_CHARS:
             yield stage
+
+
+def _equal_messages(spec: LlmStage, before: LlmStage) -> int:
+    """How many messages two stages begin with alike."""
+    count = 0
+    for one, other in zip(spec.messages, before.messages, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
 
 
 def _chars(stage: LlmStage) -> int:

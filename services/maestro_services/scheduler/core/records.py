@@ -1,4 +1,4 @@
-"""The core's memory: workflows, stages, attempts, nodes, accelerators, replicas. Mutable, owned by the core alone."""
+"""The core's memory: workflows, stages, nodes. Mutable, owned by the core alone."""
 
 from __future__ import annotations
 
@@ -6,31 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from maestro.costs import LengthForecast
-from maestro.fleet import AcceleratorSpec, NodeSpec
+from maestro.fleet import NodeSpec
 from maestro.prompt import FittedPrompt
 from maestro.reasons import Reason
 from maestro.snapshot import RunOption, StageKey
 from maestro.status import StageState, StageStatus, TokenUsage, WorkflowState, WorkflowStatus
 from maestro.workflow import LlmStage, Stage, WorkflowSpec
-from maestro_services.scheduler.core.replica_records import ReplicaRecord, SleepingReplica
-from maestro_solver.predictor.lessons import Unlearnt
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One try at a stage. ``recovered``: an earlier scheduler sent it. ``produced_tokens``: as its node last said."""
-
-    id: str
-    accelerator: str
-    model: str
-    generation: int
-    kv_bytes: int
-    kv_tokens: int
-    sent_at_s: float
-    expected_end_s: float
-    latest_end_s: float
-    recovered: bool = False
-    produced_tokens: int = 0
+from maestro_services.scheduler.core.accelerator_records import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +65,10 @@ class StageRecord:
     typical_s: float = 0.0
     tail_s: float = 0.0
     ran_in_cluster: str = ""
+    ran_generation: int = 0
     model: str = ""
     accelerator: str = ""
+    peers: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -115,6 +99,7 @@ class StageRecord:
             role=self.spec.role if isinstance(self.spec, LlmStage) else self.spec.name,
             model=self.model,
             accelerator=self.accelerator,
+            peers=self.peers,
             attempts=self.attempts,
             attempt_id=self.last_attempt_id,
             replica_generation=attempt.generation if attempt else 0,
@@ -188,77 +173,6 @@ class NodeState(StrEnum):
     UP = "up"
     DRAINING = "draining"
     LOST = "lost"
-
-
-@dataclass(frozen=True, slots=True)
-class StoppingAttempt:
-    """An attempt told to stop: it holds its place until it has. ``unlearnt``: for the predictor, if it can learn."""
-
-    key: StageKey
-    attempt: Attempt
-    unlearnt: Unlearnt | None
-
-
-@dataclass(slots=True)
-class AcceleratorRecord:
-    """An accelerator with what is on it.
-
-    ``sleeping`` engines, by model, take next to nothing of it. ``running`` and ``stopping`` (by attempt id) hold
-    places; ``stages_held`` and ``kv_held`` (bytes) say how many and how much by model, and only the methods here change
-    any of the four. ``retired`` holds the highest generation of each model that is gone.
-    """
-
-    spec: AcceleratorSpec
-    node: str
-    cluster: str
-    replicas: dict[str, ReplicaRecord] = field(default_factory=dict)
-    sleeping: dict[str, SleepingReplica] = field(default_factory=dict)
-    running: dict[StageKey, Attempt] = field(default_factory=dict)
-    stopping: dict[str, StoppingAttempt] = field(default_factory=dict)
-    stages_held: dict[str, int] = field(default_factory=dict)
-    kv_held: dict[str, int] = field(default_factory=dict)
-    retired: dict[str, int] = field(default_factory=dict)
-    load_failures: dict[str, int] = field(default_factory=dict)
-    no_load_before_s: dict[str, float] = field(default_factory=dict)
-
-    def begin(self, key: StageKey, attempt: Attempt) -> None:
-        """An attempt takes its place."""
-        self.running[key] = attempt
-        self._hold(attempt, 1)
-
-    def end(self, key: StageKey) -> None:
-        """A running attempt gives its place back, if it has one."""
-        attempt = self.running.pop(key, None)
-        if attempt is not None:
-            self._hold(attempt, -1)
-
-    def begin_stop(self, stopping: StoppingAttempt) -> None:
-        """An attempt that was told to stop holds a place until ``end_stop``."""
-        self.stopping[stopping.attempt.id] = stopping
-        self._hold(stopping.attempt, 1)
-
-    def end_stop(self, attempt_id: str) -> None:
-        """A stopped attempt gives its place back, if it has one."""
-        stopping = self.stopping.pop(attempt_id, None)
-        if stopping is not None:
-            self._hold(stopping.attempt, -1)
-
-    def load_pause_s(self, model: str, now: float) -> float:
-        """Seconds before a load of the model may be tried (again)."""
-        return max(0.0, self.no_load_before_s.get(model, 0.0) - now)
-
-    def _hold(self, attempt: Attempt, sign: int) -> None:
-        left = self.stages_held.get(attempt.model, 0) + sign
-        if left:
-            self.stages_held[attempt.model] = left
-            self.kv_held[attempt.model] = self.kv_held.get(attempt.model, 0) + sign * attempt.kv_bytes
-        else:
-            del self.stages_held[attempt.model]
-            del self.kv_held[attempt.model]
-
-    def occupants(self) -> list[Attempt]:
-        """Every attempt that holds a place."""
-        return [*self.running.values(), *(stopping.attempt for stopping in self.stopping.values())]
 
 
 @dataclass(slots=True)

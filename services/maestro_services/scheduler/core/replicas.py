@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maestro.snapshot import ReplicaPhase
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.events import (
     NodeStatusReported,
     ReplicaAsleep,
@@ -12,7 +13,6 @@ from maestro_services.scheduler.core.events import (
 )
 from maestro_services.scheduler.core.lifecycle import Lifecycle
 from maestro_services.scheduler.core.outcome import Outcome, UnloadReplica
-from maestro_services.scheduler.core.records import AcceleratorRecord
 from maestro_services.scheduler.core.replica_records import ReplicaRecord, SleepingReplica
 from maestro_services.scheduler.core.sleep import Sleep
 from maestro_services.scheduler.core.state import SchedulerState
@@ -104,7 +104,7 @@ class Replicas:
         if report.phase is ReplicaPhase.FAILED:
             self._load_failed(accelerator, report.model, report.generation, now)
             return
-        if not self._is_wanted(accelerator, report.model):
+        if not self._is_wanted(accelerator, report):
             outcome.effects.append(
                 UnloadReplica(accelerator.node, accelerator.spec.name, report.model, report.generation)
             )
@@ -122,10 +122,12 @@ class Replicas:
             known.ready_at_s = min(known.ready_at_s, now)
             known.waking = False
 
-    def _is_wanted(self, accelerator: AcceleratorRecord, model: str) -> bool:
-        """Whether the scenario still has the model for this kind of accelerator."""
-        spec = self._state.config.fleet.models.get(model)
-        return spec is not None and accelerator.spec.kind in spec.speeds
+    def _is_wanted(self, accelerator: AcceleratorRecord, report: ReplicaReport) -> bool:
+        """Whether the scenario still has the model for this kind of accelerator, and for as many at once."""
+        spec = self._state.config.fleet.models.get(report.model)
+        members = tuple(member.spec.name for member in accelerator.members(report.model))
+        taken = (report.accelerator, *report.peers)
+        return spec is not None and accelerator.spec.kind in spec.speeds and taken == members
 
     def _adopt(self, accelerator: AcceleratorRecord, report: ReplicaReport, now: float) -> ReplicaRecord:
         """A replica that an earlier scheduler had loaded."""
@@ -153,7 +155,7 @@ class Replicas:
         accelerator.load_failures[model] = failures
         delay_s = min(LONGEST_LOAD_RETRY_S, FIRST_LOAD_RETRY_S * 2 ** (failures - 1))
         accelerator.no_load_before_s[model] = now + delay_s
-        self._lifecycle.unplace([accelerator.spec.name], now)
+        self._lifecycle.unplace([member.spec.name for member in accelerator.members(model)], now)
         self._state.plan_wanted = True
 
     def _retire(self, accelerator: AcceleratorRecord, model: str, generation: int) -> None:

@@ -8,11 +8,12 @@ from maestro.reasons import Reason
 from maestro.snapshot import StageKey
 from maestro.status import StageState, StageStatus
 from maestro.workflow import ToolStage, WorkflowSpec
+from maestro_services.scheduler.core.accelerator_records import Attempt
 from maestro_services.scheduler.core.acceptance import weight_of
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.lifecycle import Lifecycle
 from maestro_services.scheduler.core.outcome import Outcome, StageChanged
-from maestro_services.scheduler.core.records import Attempt, StageRecord, WorkflowRecord
+from maestro_services.scheduler.core.records import StageRecord, WorkflowRecord
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_services.scheduler.core.tool_stages import ToolStages
 
@@ -90,7 +91,7 @@ def _record(state: SchedulerState, restored: RestoredWorkflow) -> WorkflowRecord
 def _apply(state: SchedulerState, stage: StageRecord, status: StageStatus) -> None:
     stage.state, stage.reason, stage.detail = status.state, status.reason, status.detail
     stage.attempts, stage.last_attempt_id = status.attempts, status.attempt_id
-    stage.model, stage.accelerator = status.model, status.accelerator
+    stage.model, stage.accelerator, stage.peers = status.model, status.accelerator, status.peers
     stage.output, stage.usage, stage.finish_reason = status.output, status.usage, status.finish_reason
     stage.ready_at_s, stage.started_at_s, stage.ended_at_s = (
         status.ready_at_s,
@@ -107,8 +108,11 @@ def _what_is_gone(state: SchedulerState, status: StageStatus) -> str:
     """What an attempt ran on that the scenario does not have any more, as a sentence; empty where all is there."""
     if status.accelerator not in state.accelerators:
         return f'accelerator "{status.accelerator}" is not in the scenario any more'
-    if status.model not in state.config.fleet.models:
+    model = state.config.fleet.models.get(status.model)
+    if model is None:
         return f'model "{status.model}" is not in the scenario any more'
+    if len(state.accelerators[status.accelerator].members(model.name)) != model.tensor_parallel_size:
+        return f'model "{status.model}" takes other accelerators than those of "{status.accelerator}" now'
     return ""
 
 

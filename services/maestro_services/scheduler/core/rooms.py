@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from maestro.fleet import ModelSpec
 from maestro.snapshot import ReplicaPhase, RunOption
-from maestro_services.scheduler.core.records import AcceleratorRecord
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.state import SchedulerState
 
 SERVING = (ReplicaPhase.READY, ReplicaPhase.LOADING)
@@ -16,10 +16,16 @@ Rooms = Mapping[tuple[str, str], int]
 
 
 def may_load(state: SchedulerState, accelerator: AcceleratorRecord, model: ModelSpec) -> bool:
-    """Whether a load is possible, if not at once: its node has the weights, it fits, its kind is served."""
+    """Whether a load is possible, if not at once: its node has the weights, it fits, its kind is served.
+
+    Of the accelerators that a replica takes, only the first stands for a place.
+    """
+    members = accelerator.members(model.name)
     pool = 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes
+    share_bytes = model.share_bytes(model.fixed_bytes + pool)
     return (
-        model.fixed_bytes + pool <= accelerator.spec.memory_bytes
+        len(members) == model.tensor_parallel_size
+        and all(share_bytes <= member.spec.memory_bytes for member in members)
         and model.name in state.nodes[accelerator.node].models
         and accelerator.spec.kind in model.speeds
     )
@@ -48,4 +54,8 @@ def has_room(options: Iterable[RunOption], largest: Rooms) -> bool:
 
 
 def _room(accelerator: AcceleratorRecord, model: ModelSpec, pool_bytes: int) -> int:
-    return accelerator.spec.memory_bytes - model.fixed_bytes if accelerator.spec.kv_elastic else pool_bytes
+    """The largest reservation beside the model alone: as much as the smallest of its accelerators has a share of."""
+    if not accelerator.spec.kv_elastic:
+        return pool_bytes
+    smallest_bytes = min(member.spec.memory_bytes for member in accelerator.members(model.name))
+    return (smallest_bytes - model.share_bytes(model.fixed_bytes)) * model.tensor_parallel_size

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from maestro.fleet import ModelSpec, WeightTier
 from maestro.snapshot import ReplicaPhase
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.outcome import Outcome, SleepReplica, UnloadReplica, WakeReplica
-from maestro_services.scheduler.core.records import AcceleratorRecord
 from maestro_services.scheduler.core.replica_records import ReplicaRecord, SleepingReplica
 from maestro_services.scheduler.core.state import SchedulerState
 
@@ -87,17 +87,22 @@ class Sleep:
 
     def kept_bytes(self, accelerator: AcceleratorRecord, but: str) -> int:
         """What sleeping engines keep of the device, ``but``'s not counted: it would be woken up."""
-        return sum(self._models[model].sleeping_bytes for model in accelerator.sleeping if model != but)
+        return sum(self._kept_bytes(sleeping) for _, sleeping in accelerator.sleepers() if sleeping.model != but)
 
     def clear_device(self, accelerator: AcceleratorRecord, wanted_bytes: int, keep: str, outcome: Outcome) -> bool:
         """Has engines other than ``keep``'s leave the accelerator, least recently used first; whether any are to."""
-        others = [s for s in accelerator.sleeping.values() if s.model != keep and self._models[s.model].sleeping_bytes]
-        for sleeping in sorted(others, key=_first_to_leave):
+        others = [(a, s) for a, s in accelerator.sleepers() if s.model != keep and self._kept_bytes(s)]
+        for keeper, sleeping in sorted(others, key=lambda found: _first_to_leave(found[1])):
             if wanted_bytes <= 0:
                 break
-            wanted_bytes -= self._models[sleeping.model].sleeping_bytes
-            self._leave(accelerator, sleeping, outcome)
+            wanted_bytes -= self._kept_bytes(sleeping)
+            self._leave(keeper, sleeping, outcome)
         return bool(others)
+
+    def _kept_bytes(self, sleeping: SleepingReplica) -> int:
+        """What a sleeping engine keeps of each of its accelerators."""
+        model = self._models[sleeping.model]
+        return model.share_bytes(model.sleeping_bytes)
 
     def _host_has_room(self, accelerator: AcceleratorRecord, model: ModelSpec, outcome: Outcome) -> bool:
         """Whether the weights fit the node's host memory now; the least recently used leave it where they do not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from maestro.reasons import Reason
@@ -19,16 +19,14 @@ from maestro.snapshot import (
 )
 from maestro.status import StageState
 from maestro.workflow import ToolStage
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord, Attempt
 from maestro_services.scheduler.core.agenda import PlannedStage
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.demand import Demand
 from maestro_services.scheduler.core.fairness import Rank
-from maestro_services.scheduler.core.records import (
-    AcceleratorRecord,
-    Attempt,
-    StageRecord,
-    WorkflowRecord,
-)
+from maestro_services.scheduler.core.neighbours import Neighbours
+from maestro_services.scheduler.core.prefixes import Prefixes
+from maestro_services.scheduler.core.records import StageRecord, WorkflowRecord
 from maestro_services.scheduler.core.replica_records import ReplicaRecord
 from maestro_services.scheduler.core.rooms import SERVING, Rooms, has_room, may_load, rooms
 from maestro_services.scheduler.core.selection import Outlook, select
@@ -42,11 +40,13 @@ _NOWHERE = (Reason.NO_ACCELERATOR_FITS, Reason.NO_NODE)
 class Snapshots:
     """Builds snapshots of a state."""
 
-    def __init__(self, state: SchedulerState, costing: Costing, sleep: Sleep) -> None:
-        """``costing`` says how long tool stages are expected to take, ``sleep`` how long loads do."""
+    def __init__(self, state: SchedulerState, costing: Costing, sleep: Sleep, prefixes: Prefixes) -> None:
+        """``costing`` says how long stages take, ``sleep`` how long loads do, ``prefixes`` what is not read again."""
         self._state = state
         self._sleep = sleep
         self._costing = costing
+        self._prefixes = prefixes
+        self._neighbours = Neighbours(state)
         self._demand = Demand(state)
 
     def for_plan(self, now: float) -> Snapshot:
@@ -125,10 +125,11 @@ class Snapshots:
         accelerators = tuple(self._state.usable())
         usable = {accelerator.spec.name for accelerator in accelerators}
         chosen = {workflow.id for workflow in workflows}
+        stretches = self._neighbours.stretches(accelerators)
         return Snapshot(
             version=self._state.snapshot_version,
             taken_at_s=now,
-            accelerators=tuple(self._accelerator(a, now) for a in accelerators),
+            accelerators=tuple(self._accelerator(a, stretches[a.spec.name], now) for a in accelerators),
             models=config.fleet.models,
             load_s=self._loads(accelerators, now),
             workflows=tuple(workflow_state(w, now) for w in workflows),
@@ -138,6 +139,7 @@ class Snapshots:
             network_delay_s=config.fleet.network.delay_s,
             weights=config.weights,
             omitted_stages=max(0, omitted),
+            groups={key: names for key, names in self._state.groups.items() if key[1] in usable},
         )
 
     def has_room(self, stage: StageRecord, largest: Rooms) -> bool:
@@ -180,6 +182,7 @@ class Snapshots:
             not_before_s=max(0.0, stage.not_before_s - now),
             waited_s=max(0.0, now - stage.ready_at_s) if stage.ready_at_s is not None else 0.0,
             first=stage.ready and self._state.fairness.rank(workflow, stage, now) is Rank.STARVING,
+            reuse=self._prefixes.reuse(workflow, stage),
         )
 
     def _running(self, usable: set[str], workflow_ids: set[str], now: float) -> tuple[RunningStage, ...]:
@@ -214,7 +217,9 @@ class Snapshots:
         remaining = max(_LEAST_REMAINING_S, expected - elapsed)
         return RunningStage(stage.key, None, None, remaining, remaining, 0)
 
-    def _accelerator(self, accelerator: AcceleratorRecord, now: float) -> AcceleratorState:
+    def _accelerator(
+        self, accelerator: AcceleratorRecord, stretch: Mapping[str, float], now: float
+    ) -> AcceleratorState:
         spec = accelerator.spec
         replicas = tuple(_replica(r, now) for r in accelerator.replicas.values())
         return AcceleratorState(
@@ -226,6 +231,7 @@ class Snapshots:
             spec.slots,
             spec.kv_elastic,
             replicas,
+            stretch,
         )
 
     def _loads(self, accelerators: tuple[AcceleratorRecord, ...], now: float) -> dict[tuple[str, str], float]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from maestro.performance import reservation_tokens
 from maestro.prompt import FittedPrompt
 from maestro.snapshot import RunOption
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord, Attempt
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.lifecycle import Lifecycle
 from maestro_services.scheduler.core.outcome import ExecuteAttempt, Outcome
-from maestro_services.scheduler.core.records import AcceleratorRecord, Attempt, StageRecord
+from maestro_services.scheduler.core.records import StageRecord
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_services.scheduler.core.suitability import Suitability
 
@@ -46,7 +47,8 @@ class Starter:
         stage.attempts += 1
         attempt = self._attempt(stage, accelerator, option, fitted, replica.generation, now)
         stage.attempt, stage.last_attempt_id = attempt, attempt.id
-        stage.model, stage.accelerator = option.model, accelerator.spec.name
+        first, *peers = (member.spec.name for member in accelerator.members(option.model))
+        stage.model, stage.accelerator, stage.peers = option.model, first, tuple(peers)
         accelerator.begin(stage.key, attempt)
         replica.last_used_s = now
         self._state.fairness.count_start(workflow, option.duration_s, now)

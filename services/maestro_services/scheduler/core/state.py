@@ -10,18 +10,13 @@ from maestro.fleet import ModelSpec, NodeSpec, WeightTier
 from maestro.performance import load_s
 from maestro.plan import Plan
 from maestro.snapshot import StageKey
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.agenda import Agenda
 from maestro_services.scheduler.core.config import CoreConfig
 from maestro_services.scheduler.core.fairness import Fairness
 from maestro_services.scheduler.core.hosts import Hosts
 from maestro_services.scheduler.core.ready import ReadyQueue
-from maestro_services.scheduler.core.records import (
-    AcceleratorRecord,
-    NodeRecord,
-    NodeState,
-    StageRecord,
-    WorkflowRecord,
-)
+from maestro_services.scheduler.core.records import NodeRecord, NodeState, StageRecord, WorkflowRecord
 
 _GENERATIONS_PER_EPOCH = 1 << 32
 
@@ -31,7 +26,8 @@ class SchedulerState:
     """The core's whole memory. ``epoch`` grows with every start of a scheduler on the same store.
 
     ``ready`` holds the ready LLM stages, ``newly_ready`` those of them that are still to be examined; ``touched`` the
-    accelerators whose agenda may be able to go on.
+    accelerators whose agenda may be able to go on. ``groups`` names the accelerators that tensor-parallel replicas
+    take, as in a snapshot.
     """
 
     config: CoreConfig
@@ -40,10 +36,11 @@ class SchedulerState:
     workflows: dict[str, WorkflowRecord] = field(default_factory=dict)
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
     accelerators: dict[str, AcceleratorRecord] = field(default_factory=dict)
+    groups: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     hosts: Hosts = field(init=False)
     fairness: Fairness = field(init=False)
     attempts: dict[str, StageKey] = field(default_factory=dict)
-    agenda: Agenda = field(default_factory=Agenda)
+    agenda: Agenda = field(init=False)
     ready: ReadyQueue = field(default_factory=ReadyQueue)
     touched: set[str] = field(default_factory=set)
     plan: Plan | None = None
@@ -63,6 +60,7 @@ class SchedulerState:
     def __post_init__(self) -> None:
         """No accelerator has a replica yet, and nothing was started."""
         self.hosts = Hosts(self.accelerators)
+        self.agenda = Agenda(self.groups)
         self.fairness = Fairness(self.config.starvation_after_s, self.config.least_shares)
 
     @classmethod
@@ -79,6 +77,19 @@ class SchedulerState:
         records = [AcceleratorRecord(spec, node.name, cluster) for spec in node.accelerators]
         self._by_node[node.name] = records
         self.accelerators |= {record.spec.name: record for record in records}
+        for model in self.config.fleet.models.values():
+            if model.tensor_parallel_size > 1:
+                self._add_groups(node, model)
+
+    def _add_groups(self, node: NodeSpec, model: ModelSpec) -> None:
+        """The accelerators of each group know each other."""
+        for names in node.groups(model.tensor_parallel_size):
+            first, *others = (self.accelerators[name] for name in names)
+            if first.spec.kind in model.speeds:
+                self.groups[model.name, first.spec.name] = names
+                first.peers[model.name] = tuple(others)
+                for other in others:
+                    other.kept_by[model.name] = first
 
     def next_sequence(self) -> int:
         """A new transition number."""
@@ -123,6 +134,10 @@ class SchedulerState:
     def on_node(self, node: str) -> list[AcceleratorRecord]:
         """The node's accelerators; to be read only."""
         return self._by_node[node]
+
+    def touch(self, model: str, accelerator: str) -> None:
+        """The accelerators of a replica may be able to go on."""
+        self.touched.update(self.groups.get((model, accelerator), (accelerator,)))
 
     def touch_node(self, node: str) -> None:
         """All accelerators of the node may be able to go on: they wait for each other's loads."""

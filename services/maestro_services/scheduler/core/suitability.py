@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from maestro.fleet import AcceleratorSpec, Fleet, ModelSpec
+from collections.abc import Iterator
+
+from maestro.fleet import AcceleratorSpec, Fleet, ModelSpec, NodeSpec
 from maestro.placeholders import quoted_stages
 from maestro.prompt import ContextLimitError, FittedPrompt
 from maestro.reasons import Reason
@@ -49,7 +51,7 @@ class Suitability:
         """Takes the stage's place back: it waits for one as another model, or fails where none is left."""
         placed = self._state.agenda.place.get(stage.key)
         if placed is not None:
-            self._state.touched.add(placed.accelerator)
+            self._state.touch(placed.model, placed.accelerator)
             self._state.agenda.drop(stage.key)
         if not self._fail_without_models(stage, now, outcome):
             stage.reason = Reason.WAITING_FOR_PLAN
@@ -112,18 +114,27 @@ class Suitability:
 
 def largest_reservations(fleet: Fleet) -> dict[str, int]:
     """The most KV memory in bytes that one stage could ever get, by model; a model that fits nowhere has no entry."""
-    accelerators = [a for cluster in fleet.clusters for node in cluster.nodes for a in node.accelerators]
+    nodes = [node for cluster in fleet.clusters for node in cluster.nodes]
     largest: dict[str, int] = {}
     for name, model in fleet.models.items():
-        pools = [_largest_pool(a, model) for a in accelerators if a.kind in model.speeds]
+        pools = [_largest_pool(group, model) for node in nodes for group in _groups(node, model)]
         if any(pool > 0 for pool in pools):
             largest[name] = max(pools)
     return largest
 
 
-def _largest_pool(accelerator: AcceleratorSpec, model: ModelSpec) -> int:
-    """KV memory beside the model alone on the accelerator; not positive where it does not fit."""
-    free_bytes = accelerator.memory_bytes - model.fixed_bytes
-    if accelerator.kv_elastic:
-        return free_bytes
-    return model.kv_pool_bytes if model.kv_pool_bytes <= free_bytes else 0
+def _groups(node: NodeSpec, model: ModelSpec) -> Iterator[tuple[AcceleratorSpec, ...]]:
+    """The accelerators that a replica can take at once."""
+    by_name = {spec.name: spec for spec in node.accelerators}
+    for names in node.groups(model.tensor_parallel_size):
+        if by_name[names[0]].kind in model.speeds:
+            yield tuple(by_name[name] for name in names)
+
+
+def _largest_pool(group: tuple[AcceleratorSpec, ...], model: ModelSpec) -> int:
+    """KV memory beside the model alone on its accelerators; not positive where it does not fit."""
+    smallest_bytes = min(spec.memory_bytes for spec in group)
+    if group[0].kv_elastic:
+        return (smallest_bytes - model.share_bytes(model.fixed_bytes)) * model.tensor_parallel_size
+    fits = model.share_bytes(model.fixed_bytes + model.kv_pool_bytes) <= smallest_bytes
+    return model.kv_pool_bytes if fits else 0

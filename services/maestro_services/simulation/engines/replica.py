@@ -21,12 +21,13 @@ _ROUNDING = 1e-9
 
 
 class SimulatedReplica:
-    """The requests of one replica. ``pool_bytes`` is None where the accelerator's free memory is its pool."""
+    """The requests of one replica. ``pool_bytes`` is None where the accelerators' free memory is its pool."""
 
-    def __init__(self, model: ModelSpec, kind: str, pool_bytes: int | None) -> None:
-        """A replica without requests."""
+    def __init__(self, model: ModelSpec, kind: str, pool_bytes: int | None, accelerators: tuple[str, ...]) -> None:
+        """A replica without requests on those accelerators."""
         self.model = model
         self.pool_bytes = pool_bytes
+        self.accelerators = accelerators
         self.used_tokens = 0.0
         self.used_token_s = 0.0
         self.preemptions = 0
@@ -49,6 +50,11 @@ class SimulatedReplica:
     def used_bytes(self) -> float:
         """KV memory in use."""
         return self.used_tokens * self.model.kv_bytes_per_token
+
+    @property
+    def used_share_bytes(self) -> float:
+        """KV memory in use on each of its accelerators."""
+        return self.used_bytes / len(self.accelerators)
 
     @property
     def growth_bytes_per_s(self) -> float:
