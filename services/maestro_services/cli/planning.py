@@ -18,7 +18,8 @@ from maestro_services.cli.policy_names import few_policies_named
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from maestro.plan import Plan
+    from maestro.plan import Assignment, Plan, Residency
+    from maestro.snapshot import Snapshot
     from maestro_solver.planner import PlannerConfig
     from maestro_solver.planner.reporting import PlanReport
 
@@ -91,10 +92,10 @@ def _plan_snapshot(snapshot: Path, policy: str, config: PlannerConfig, out: Path
     report = report_on(given, found, policy)
     if out is not None:
         write_json(out, plan_to_dict(found))
-    emit({**asdict(report), "plan": plan_to_dict(found)}, as_json=as_json, view=_view(found, report))
+    emit({**asdict(report), "plan": plan_to_dict(found)}, as_json=as_json, view=_view(given, found, report))
 
 
-def _view(plan: Plan, report: PlanReport) -> RenderableType:
+def _view(snapshot: Snapshot, plan: Plan, report: PlanReport) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
 
@@ -103,13 +104,18 @@ def _view(plan: Plan, report: PlanReport) -> RenderableType:
     stages = Table("start", "end", "stage", "model", "accelerator", title="stages", title_justify="left")
     for entry in plan.assignments:
         times = (f"{entry.start_s:.1f} s", f"{entry.end_s:.1f} s")
-        stages.add_row(*times, str(entry.stage), entry.model, entry.accelerator)
+        stages.add_row(*times, str(entry.stage), entry.model, _place(snapshot, entry))
     models = Table("accelerator", "model", "loads at", "serves from", "until", title="resident", title_justify="left")
     for resident in plan.residencies:
         load = "already there" if resident.initial else f"{resident.load_start_s:.1f} s"
         until = "stays" if resident.end_s is None else f"{resident.end_s:.1f} s"
-        models.add_row(resident.accelerator, resident.model, load, f"{resident.ready_s:.1f} s", until)
+        models.add_row(_place(snapshot, resident), resident.model, load, f"{resident.ready_s:.1f} s", until)
     terms = ", ".join(f"{name} {value:.4g}" for name, value in plan.provenance.terms.items())
     verdict = "checked" if report.checked else f"REJECTED by the checker: {report.violations[0]}"
     done = f"{len(plan.assignments)} stages placed, {len(plan.deferred)} deferred, {report.swaps} loads, {verdict}"
     return Group(stages, models, f"{done}; {provenance_text(plan.provenance)}\nobjective by term: {terms}")
+
+
+def _place(snapshot: Snapshot, entry: Assignment | Residency) -> str:
+    """Return all the accelerators that a replica takes."""
+    return "+".join(snapshot.members(entry.model, entry.accelerator))

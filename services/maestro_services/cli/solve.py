@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maestro_services.cli.output import JsonOption, emit, notices
-from maestro_services.cli.wording import counted
+from maestro_services.cli.wording import counted, place_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from maestro_solver.capacity import CapacityPlan
+    from maestro.scenario import Scenario
+    from maestro_solver.capacity import CapacityPlan, PlannedReplica
 
 _ALL = 1.0 - 1e-9
 
@@ -37,7 +38,7 @@ def solve(
         whole = counted(fleet_size, "accelerator")
         notices().print(f"the fleet has {whole}: a budget of {budget} is one of {fleet_size}", soft_wrap=True)
     plan = solve_capacity(problem, min(budget, fleet_size), limit)
-    emit(plan, as_json=as_json, view=_view(plan))
+    emit(plan, as_json=as_json, view=_view(plan, loaded))
     if plan.status is CapacityStatus.INFEASIBLE:
         raise InfeasibleError(_why(plan))
     if plan.status is CapacityStatus.UNKNOWN:
@@ -62,7 +63,7 @@ def _title(plan: CapacityPlan) -> str:
     return f"{plan.status}: {used} (proven to need at least {plan.accelerators_bound})"
 
 
-def _view(plan: CapacityPlan) -> RenderableType:
+def _view(plan: CapacityPlan, scenario: Scenario) -> RenderableType:
     from rich.table import Table
 
     title = f"{_title(plan)}, {plan.seconds:.2f} s"
@@ -72,7 +73,7 @@ def _view(plan: CapacityPlan) -> RenderableType:
         table.add_row(
             replica.cluster,
             replica.node,
-            replica.accelerator,
+            _place(replica, scenario),
             replica.model,
             str(replica.batch),
             f"{replica.load:.0%}",
@@ -80,3 +81,10 @@ def _view(plan: CapacityPlan) -> RenderableType:
         )
     table.caption = "served: " + ", ".join(f"{demand} {share:.0%}" for demand, share in plan.served.items())
     return table
+
+
+def _place(replica: PlannedReplica, scenario: Scenario) -> str:
+    """Return all the accelerators that a replica takes."""
+    size = scenario.model_specs[replica.model].tensor_parallel_size
+    groups = scenario.nodes[replica.node].spec.groups(size)
+    return next(place_text(first, tuple(peers)) for first, *peers in groups if first == replica.accelerator)

@@ -17,7 +17,7 @@ from service_world import GIB, MIB
 from maestro.fleet import AcceleratorSpec, ClusterSpec, Fleet, GpuBudget, ModelSpec, NetworkSpec, NodeSpec
 from maestro.fleet import SpeedCoefficients as Speed
 from maestro_services.scheduler.core import CoreConfig
-from maestro_solver.heuristics.dispatch import DISPATCH_POLICIES
+from maestro_solver.heuristics.dispatch import DISPATCH_POLICIES, URGENCY, DispatchPolicy
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -56,7 +56,8 @@ def test_whatever_goes_wrong_models_on_several_accelerators_serve_to_the_end(pol
     play(story, config(policy))
 
 
+@pytest.mark.parametrize("starts", [None, URGENCY], ids=["stages", "residency"])
 @settings(SETTINGS, max_examples=10)
 @given(story=STORIES)
-def test_the_same_holds_where_plans_give_every_stage_its_place(story: Story) -> None:
-    play(story, config(None))
+def test_the_same_holds_where_plans_decide(starts: DispatchPolicy | None, story: Story) -> None:
+    play(story, replace(config(None), starts=starts))

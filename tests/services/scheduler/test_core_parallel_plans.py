@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from core_driver import Driver
 from parallel_fleet import NODE, accelerator, driver, fleet, shown, single
 from service_world import call
@@ -12,6 +13,7 @@ from maestro.status import StageState
 from maestro.workflow import WorkflowSpec
 from maestro_services.scheduler.core import outcome as do
 from maestro_services.scheduler.core.agenda import Agenda, PlannedLoad, PlannedStage
+from maestro_solver.heuristics.dispatch import URGENCY, DispatchPolicy
 
 GROUPS = {("wide", "g0"): ("g0", "g1"), ("wide", "g2"): ("g2", "g3")}
 
@@ -130,9 +132,10 @@ def test_a_planned_load_evicts_what_ends_for_it_on_any_of_its_accelerators() -> 
     }
 
 
-def test_stages_of_both_sizes_are_planned_loaded_and_run_to_their_end() -> None:
+@pytest.mark.parametrize("starts", [None, URGENCY], ids=["stages", "residency"])
+def test_stages_of_both_sizes_are_planned_loaded_and_run_to_their_end(starts: DispatchPolicy | None) -> None:
     """Tests the planner's plans: both models are loaded, one of them over two accelerators."""
-    found = driver(policy=None)
+    found = driver(policy=None, starts=starts)
     chain = WorkflowSpec("essays", (call("a"), call("b", "a", models=("wide",)), call("c", "b")))
     for index in range(3):
         found.submit(chain, f"w{index}")

@@ -53,7 +53,7 @@ def taken_bytes(line: dict[str, Any]) -> int:
     return int(sum(shares))
 
 
-@pytest.mark.parametrize("policy", ["edf", "kairos", "lru-swap", "hierarchical"])
+@pytest.mark.parametrize("policy", ["edf", "kairos", "lru-swap", "hierarchical", "planner"])
 @pytest.mark.parametrize("elastic", [False, True], ids=["pools", "elastic"])
 def test_a_large_model_takes_its_share_of_four_gpus_and_no_gpu_is_over_its_memory(
     tmp_path: Path, policy: str, *, elastic: bool
@@ -76,6 +76,16 @@ def test_a_large_model_takes_its_share_of_four_gpus_and_no_gpu_is_over_its_memor
     served = [line for line in lines if line["event"] == "attempt" and line["model"] == LARGE]
     assert {line["accelerator"] for line in served} <= {"gpu-0", "gpu-4"}
     assert sum(line["state"] == "succeeded" for line in served) > 20
+
+
+def test_plans_that_place_stages_run_the_large_model_too(tmp_path: Path) -> None:
+    result, lines = recorded(parallel(tmp_path, rate_per_s=0.15, window=Window(70.0)), "planner-places-stages")
+    sizes = {line["name"]: line["memory_bytes"] for line in lines if line["event"] == "accelerator"}
+    assert all(taken_bytes(line) <= sizes[line["accelerator"]] for line in lines if line["event"] == "memory")
+    assert result["refusals"] == 0
+    assert result["plan_sources"].get("cp_sat", 0) > 0
+    states = {line["state"] for line in lines if line["event"] == "attempt" and line["model"] == LARGE}
+    assert states == {"succeeded"}
 
 
 def test_equal_seeds_give_equal_results(tmp_path: Path) -> None:
