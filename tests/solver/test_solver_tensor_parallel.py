@@ -6,18 +6,29 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from snapshot_builders import accelerator, model, replica, running, snapshot, stage
+from snapshot_builders import (
+    accelerator,
+    assignment,
+    initial,
+    model,
+    plan_of,
+    replica,
+    running,
+    snapshot,
+    stage,
+)
 from tiny_groups import MODELS, all_costs, tiny
 
 from maestro.errors import InvalidInputError
 from maestro.fleet import GpuBudget
 from maestro.plan import Plan
-from maestro.snapshot import Snapshot
+from maestro.snapshot import Snapshot, StageKey
 from maestro_solver.check import check
 from maestro_solver.cpsat.data import ModelLimits, prepare
 from maestro_solver.cpsat.model import ExactModel
 from maestro_solver.cpsat.overfull import closed_accelerators
 from maestro_solver.discretize import discretize
+from maestro_solver.explain import Binding, explain_stage
 from maestro_solver.grid import Grid
 from maestro_solver.heuristics.incremental import Placement, SnapshotView
 from maestro_solver.planner import PlannerConfig, plan
@@ -90,6 +101,24 @@ def test_a_budget_that_is_too_small_for_all_of_its_accelerators_leaves_a_stage_o
     found = plan_it(given, TINY)
     assert [each.stage.stage for each in found.assignments] == ["a"]
     assert [each.stage.stage for each in found.deferred] == ["b"]
+
+
+def test_an_explanation_names_what_holds_the_second_accelerator() -> None:
+    """Tests a small stage on gpu1 that waits for wide's, which is named by gpu0."""
+    given = snapshot(
+        [
+            accelerator("gpu0", replica("wide", pool=40), node="n", slots=1, memory=200),
+            accelerator("gpu1", replica("alpha"), node="n", slots=1, memory=200),
+        ],
+        [stage("a"), stage("b", "wide")],
+        models=MODELS,
+    )
+    made = plan_of(
+        [assignment("b", "gpu0", 0.0, "wide"), assignment("a", "gpu1", 5.0)],
+        [initial("gpu0", "wide", pool=40), initial("gpu1")],
+    )
+    found = explain_stage(given, made, StageKey("w", "a"), tick_s=1.0)
+    assert [(each.binding, each.until_s, each.holders) for each in found.obstacles] == [(Binding.SLOTS, 5.0, ("w/b",))]
 
 
 def test_what_shares_a_replica_with_an_overfull_accelerator_is_left_as_it_is_too() -> None:

@@ -104,15 +104,15 @@ def _first_start(
     state: FleetState, tracks: Sequence[AcceleratorTrack], resident: ResidentTrack, option: GridOption, start: int
 ) -> int:
     """The first tick from ``start`` on with slots, a place in the batch, and KV memory for the whole stage."""
-    duration = option.duration
+    duration, elastic = option.duration, tracks[0].elastic
     batch_room = state.instance.models[option.model].max_batch - 1
     while start < FOREVER:
         found = resident.batch.earliest_fit(start, duration, batch_room)
         for track in tracks:
             found = track.running.earliest_fit(found, duration, track.slots - 1)
-            if tracks[0].elastic:
+            if elastic:
                 found = track.memory.earliest_fit(found, duration, track.capacity - option.kv)
-        if not tracks[0].elastic:
+        if not elastic:
             found = resident.used.earliest_fit(found, duration, resident.pool - option.kv)
         if found == start:
             break
@@ -132,7 +132,9 @@ def _with_load(state: FleetState, tracks: Sequence[AcceleratorTrack], option: Gr
                 return None  # it stays: a second replica beside it would serve nobody
             first = max(first, resident.end)
     need = state.instance.memory_of(option.model, option.accelerator) + (option.kv if tracks[0].elastic else 0)
-    free = max(_memory_from(state, track, first, track.capacity - need) for track in tracks)
+    free = first
+    for track in tracks:
+        free = max(free, _memory_from(state, track, first, track.capacity - need))
     if free >= FOREVER:
         return None
     reading = state.instance.link[option.model, option.accelerator]

@@ -95,6 +95,10 @@ class FleetState:
         self.instance = instance
         self.floor = floor
         self.tracks = [AcceleratorTrack(instance, position) for position in range(len(instance.accelerators))]
+        self._alone = [(track,) for track in self.tracks]
+        self._groups = {
+            pair: tuple(self.tracks[member] for member in members) for pair, members in instance.groups.items()
+        }
         self.links = [StepProfile() for _ in instance.link_free]
         self.in_use = {position for position, found in enumerate(instance.accelerators) if found.forced}
         self.in_use_per_cluster = Counter(instance.accelerators[position].cluster for position in self.in_use)
@@ -105,12 +109,14 @@ class FleetState:
         self._take_over_replicas()
         self._take_over_running()
 
-    def tracks_of(self, model: int, accelerator: int) -> list[AcceleratorTrack]:
+    def tracks_of(self, model: int, accelerator: int) -> Sequence[AcceleratorTrack]:
         """The accelerators of a replica of the model that is named by ``accelerator``."""
-        return [self.tracks[member] for member in self.instance.members(model, accelerator)]
+        return self._groups.get((model, accelerator), self._alone[accelerator])
 
     def fresh(self, tracks: Sequence[AcceleratorTrack]) -> int:
         """How many of the accelerators are not in use yet."""
+        if len(tracks) == 1:
+            return int(tracks[0].position not in self.in_use)
         return sum(track.position not in self.in_use for track in tracks)
 
     def may_use(self, tracks: Sequence[AcceleratorTrack]) -> bool:
