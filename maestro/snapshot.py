@@ -98,7 +98,7 @@ class WaitingStage:
     takes ``external_s`` from the moment its predecessors have ended. ``tail_s`` is the longest predicted path from
     this stage's start to its workflow's end. ``not_before_s`` holds back a retry; ``waited_s`` counts from readiness.
     ``first``: it is owed its turn by a rule of fairness, and is planned before all that are not. ``reuse`` has at most
-    one entry for a replica. On accelerator g the stage takes its option's time, times g's ``stretch``, less that.
+    one entry for a replica. On accelerator g the stage takes its option's time, less that, times g's ``stretch``.
     """
 
     key: StageKey

@@ -92,12 +92,11 @@ class StageOptions:
                     yield GridOption(position, model, duration, kv, duration_s, option.kv_bytes)
 
     def _takes_s(self, stage: WaitingStage, option: RunOption, position: int) -> float:
-        """How long the stage takes there: neighbours stretch it, KV that still lies there saves some of it."""
+        """How long the stage takes there: KV that still lies there saves some of it, neighbours stretch the rest."""
         accelerator = self._snapshot.accelerators[position]
-        stretched_s = option.duration_s * accelerator.stretch.get(option.model, 1.0)
         place = (option.model, accelerator.name)
         saved_s = sum(found.saved_s for found in stage.reuse if (found.model, found.accelerator) == place)
-        return max(0.0, stretched_s - saved_s)
+        return max(0.0, option.duration_s - saved_s) * accelerator.stretch.get(option.model, 1.0)
 
     def _find_rooms(self, replicas: Sequence[GridReplica], loads: Mapping[Pair, int]) -> None:
         """The largest reservation that a replica of each pair could ever hold; -1 where none can be."""

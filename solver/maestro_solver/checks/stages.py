@@ -80,13 +80,13 @@ def _on_draining(case: Case, assignment: Assignment) -> bool:
 
 
 def _takes_s(case: Case, assignment: Assignment, option: RunOption) -> float:
-    """Seconds of the option where it is planned: stretched by neighbours, less what the replica's KV saves."""
+    """Seconds of the option where it is planned: less what the replica's KV saves, stretched by neighbours."""
     stretch = case.accelerators[assignment.accelerator].stretch.get(assignment.model, 1.0)
     place = (assignment.model, assignment.accelerator)
     saved_s = sum(
         found.saved_s for found in case.waiting[assignment.stage].reuse if (found.model, found.accelerator) == place
     )
-    return max(0.0, option.duration_s * stretch - saved_s)
+    return max(0.0, option.duration_s - saved_s) * stretch
 
 
 def _option_of(case: Case, assignment: Assignment) -> RunOption | None:

@@ -67,7 +67,7 @@ def longest_path_bound(instance: Instance) -> float:
         saved_s = max((each.saved_s for each in found.reuse), default=0.0)
         fastest = min(
             (
-                max(0.0, option.duration_s * shortest[option.kind].get(option.model, 1.0) - saved_s)
+                max(0.0, option.duration_s - saved_s) * shortest[option.kind].get(option.model, 1.0)
                 for option in found.options
                 if option.kind in shortest
             ),

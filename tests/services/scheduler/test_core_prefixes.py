@@ -13,6 +13,7 @@ from maestro.snapshot import PrefixReuse, ReplicaPhase
 from maestro.status import TokenUsage
 from maestro.workflow import ChatMessage, LlmStage, WorkflowSpec
 from maestro_services.scheduler.core import events as on
+from maestro_services.scheduler.core.pace import WEIGHT_OF_ONE
 from maestro_services.scheduler.core.prompts import Prompts, estimated_tokens
 from maestro_solver.heuristics.dispatch import DISPATCH_POLICIES
 
@@ -20,6 +21,8 @@ PREFILL_TOKENS_PER_S = 20_000.0
 QUESTION = (ChatMessage("system", "You know all rivers. " * 100), ChatMessage("user", "Which is the longest?"))
 ANSWERED = ChatMessage("assistant", "{{ask.output}}")
 USAGE = TokenUsage(prompt_tokens=660, completion_tokens=30)
+ALONE_S = 660 / PREFILL_TOKENS_PER_S + 30 / 400.0
+SAVED_S = (660 + 30) // 16 * 16 / PREFILL_TOKENS_PER_S
 
 
 def follow_up(*messages: ChatMessage) -> LlmStage:
@@ -42,8 +45,8 @@ def serving() -> Driver:
     return driver
 
 
-def replica(node: str) -> on.ReplicaReport:
-    return on.ReplicaReport(f"{node}-gpu", "writer", 1, ReplicaPhase.READY, 1 << 28, 0.2, "")
+def replica(node: str, generation: int = 1) -> on.ReplicaReport:
+    return on.ReplicaReport(f"{node}-gpu", "writer", generation, ReplicaPhase.READY, 1 << 28, 0.2, "")
 
 
 def asked_on_the_right(spec: WorkflowSpec) -> Driver:
@@ -74,14 +77,14 @@ def test_another_prompt_goes_to_the_first_of_equal_places() -> None:
     assert place_of_next(asked_on_the_right(conversation(other))) == "left-node-gpu"
 
 
-def answered_in_a_crowd() -> tuple[Driver, str]:
+def answered_in_a_crowd(took_s: float = ALONE_S) -> tuple[Driver, str]:
     """The question is answered, and whoever is due earlier keeps what follows it waiting; where it was answered."""
     driver = serving()
     driver.submit(conversation())
     [ask] = driver.attempts()
     for index in range(12):
         driver.submit(WorkflowSpec("essays", (call("only"),), deadline_after_s=50.0), f"other-{index}")
-    driver.post(on.AttemptFinished(ask.key, ask.attempt_id, "The Nile.", "stop", USAGE, 0.1))
+    driver.post(on.AttemptFinished(ask.key, ask.attempt_id, "The Nile.", "stop", USAGE, took_s))
     return driver, ask.accelerator
 
 
@@ -91,13 +94,25 @@ def reuse_of(driver: Driver) -> tuple[PrefixReuse, ...]:
 
 def test_plans_are_told_what_a_replica_saves_in_whole_blocks() -> None:
     driver, place = answered_in_a_crowd()
-    saved_s = (660 + 30) // 16 * 16 / PREFILL_TOKENS_PER_S
-    assert reuse_of(driver) == (PrefixReuse("writer", place, pytest.approx(saved_s)),)
+    assert reuse_of(driver) == (PrefixReuse("writer", place, pytest.approx(SAVED_S)),)
 
 
-def test_a_replica_that_is_gone_saves_nothing() -> None:
+def test_engines_that_take_longer_save_more() -> None:
+    driver, place = answered_in_a_crowd(took_s=2.0 * ALONE_S)
+    assert reuse_of(driver) == (PrefixReuse("writer", place, pytest.approx((1.0 + WEIGHT_OF_ONE) * SAVED_S)),)
+
+
+def test_a_replica_that_has_not_served_ever_since_saves_nothing() -> None:
     driver, place = answered_in_a_crowd()
-    driver.report(place.removesuffix("-gpu"))
+    node = place.removesuffix("-gpu")
+    driver.report(node)
+    assert reuse_of(driver) == ()
+    driver.now += 60.0
+    driver.post(on.NodeRegistered(node, f"{node}-1", "127.0.0.1:1", frozenset({"writer"})))
+    driver.report(node, replica(node, generation=5))
+    assert [r.phase for a in driver.core.snapshot(driver.now).accelerators for r in a.replicas if a.name == place] == [
+        ReplicaPhase.READY
+    ]
     assert reuse_of(driver) == ()
 
 
@@ -106,6 +121,7 @@ def test_a_replica_that_is_gone_saves_nothing() -> None:
     [
         ((*QUESTION, ANSWERED), 690),
         ((*QUESTION, ChatMessage("assistant", "Hm. {{ask.output}}")), 660),
+        ((*QUESTION, ChatMessage("user", "{{ask.output}}")), 660),
         (QUESTION, 660),
         ((QUESTION[0], ChatMessage("user", "Which is the shortest?")), estimated_tokens(len(QUESTION[0].content), 1)),
         ((ChatMessage("user", QUESTION[0].content), QUESTION[1]), 0),

@@ -67,7 +67,7 @@ class SchedulerCore:
         self._costing = Costing(config, lengths, self._prompts)
         self._learning = Learning(lengths, self._costing, lessons)
         sleep = Sleep(self._state)
-        prefixes = Prefixes(self._state, self._prompts)
+        prefixes = Prefixes(self._state, self._prompts, self._costing.pace)
         self._snapshots = Snapshots(self._state, self._costing, sleep, prefixes)
         ordering = _ordering(config, self._costing.pace, self._state.fairness)
         self._lifecycle = Lifecycle(self._state, self._costing, self._learning, ordering)

@@ -149,11 +149,12 @@ class Dispatch:
         model = self._models[option.model]
         pool = accelerator.replicas[option.model].kv_pool_bytes or sum(m.spec.memory_bytes for m in members)
         network_s = self._state.config.fleet.network.delay_s if away else 0.0
+        takes_s = max(0.0, option.duration_s - saved_s)
         return Site(
             accelerator=accelerator.spec.name,
             cluster=accelerator.cluster,
             model=option.model,
-            finish_s=network_s + option.duration_s * slowdown(model.speeds[option.kind], batch + 1, active) - saved_s,
+            finish_s=network_s + takes_s * slowdown(model.speeds[option.kind], batch + 1, active),
             network_s=network_s,
             batch=batch,
             active_models=active,

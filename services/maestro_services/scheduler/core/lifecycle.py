@@ -88,7 +88,6 @@ class Lifecycle:
         kind = self._state.accelerators[stage.attempt.accelerator].spec.kind
         self._costing.observe_pace(stage.attempt.model, kind, event.usage, event.engine_s)
         stage.ran_in_cluster = self._state.accelerators[stage.attempt.accelerator].cluster
-        stage.ran_generation = stage.attempt.generation
         self._learning.end(workflow, stage, stage.attempt)
         self.succeed(stage, now, outcome)
         self._release(stage, outcome)

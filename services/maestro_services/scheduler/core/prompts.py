@@ -85,7 +85,7 @@ class Prompts:
             shared = before.messages[:count]
             return estimated_tokens(sum(len(message.content) for message in shared), count)
         following = spec.messages[count : count + 1]
-        goes_on = any(tuple(parse(message.content)) == (Quote(before.id),) for message in following)
+        goes_on = any(m.role == "assistant" and tuple(parse(m.content)) == (Quote(before.id),) for m in following)
         return usage.prompt_tokens + (usage.completion_tokens if goes_on else 0)
 
     def count_ahead(self, spec: WorkflowSpec) -> None:

@@ -65,7 +65,6 @@ class StageRecord:
     typical_s: float = 0.0
     tail_s: float = 0.0
     ran_in_cluster: str = ""
-    ran_generation: int = 0
     model: str = ""
     accelerator: str = ""
     peers: tuple[str, ...] = ()
