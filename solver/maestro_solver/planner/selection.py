@@ -2,7 +2,8 @@
 
 Every way to place a stage costs time: to be read, to be tried, to be checked. Where a snapshot has more of them than
 the limit allows, every workflow is tied to one cluster, so that clusters share the work evenly; where that is not
-enough, the workflows that matter most are planned and the others are left out.
+enough, the workflows that matter most are planned and the others are left out. Once there is a plan, clusters exchange
+work (:mod:`maestro_solver.planner.exchange`).
 """
 
 from __future__ import annotations
