@@ -16,7 +16,7 @@ from maestro.snapshot import Snapshot
 from maestro_solver.bounds import critical_path_bound
 from maestro_solver.discretize import discretize
 from maestro_solver.grid import Grid
-from maestro_solver.instance import Instance
+from maestro_solver.instance import GridOption, GridStage, Instance
 from maestro_solver.planner.generate import generate
 from maestro_solver.search.bounds import Bound, lower_bound
 from maestro_solver.search.layout import lay_out
@@ -44,10 +44,16 @@ def _choices(instance: Instance) -> Iterator[Instance]:
     yield instance
     for options in product(*((found.options or (None,)) for found in instance.stages)):
         stages = tuple(
-            found if option is None else replace(found, options=(option,))
+            found if option is None else _tied(found, option)
             for found, option in zip(instance.stages, options, strict=True)
         )
         yield replace(instance, stages=stages)
+
+
+def _tied(found: GridStage, option: GridOption) -> GridStage:
+    """The stage with one option alone, which may take longer than others did."""
+    longer = option.duration - min(each.duration for each in found.options)
+    return replace(found, options=(option,), tail=found.tail + longer)
 
 
 def _costs(instance: Instance) -> Iterator[float]:
