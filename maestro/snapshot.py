@@ -25,6 +25,13 @@ class StageKey(NamedTuple):
         return f"{self.workflow}/{self.stage}"
 
 
+class ReplicaPlace(NamedTuple):
+    """Names a replica: its model, and the accelerator it is on, of several the first."""
+
+    model: str
+    accelerator: str
+
+
 class ReplicaPhase(StrEnum):
     """Where a replica is in its life."""
 
@@ -180,7 +187,7 @@ class LoadInForce:
     accelerator: str
     model: str
     due_in_s: float
-    evicts: frozenset[str] = frozenset()
+    evicts: frozenset[ReplicaPlace] = frozenset()
     committed: bool = False
 
 

@@ -16,6 +16,7 @@ from maestro.snapshot import (
     PlanInForce,
     PrefixReuse,
     ReplicaPhase,
+    ReplicaPlace,
     ReplicaState,
     RunningStage,
     RunOption,
@@ -161,10 +162,9 @@ def plans_in_force(draw: st.DrawFn, waiting: list[WaitingStage], pairs: list[tup
         if stage.external_s is None and draw(st.booleans())
         for name, accelerator in (draw(st.sampled_from(pairs)),)
     )
+    evicted = st.frozensets(st.sampled_from(pairs).map(lambda pair: ReplicaPlace(*pair)))
     loads = tuple(
-        LoadInForce(
-            accelerator, name, draw(due), frozenset(draw(st.lists(st.sampled_from(MODELS)))), draw(st.booleans())
-        )
+        LoadInForce(accelerator, name, draw(due), draw(evicted), draw(st.booleans()))
         for name, accelerator in draw(st.lists(st.sampled_from(pairs), max_size=3))
     )
     return PlanInForce(starts, loads)

@@ -20,7 +20,7 @@ from snapshot_builders import (
 from maestro.fleet import GpuBudget
 from maestro.plan import Plan
 from maestro.reasons import Reason
-from maestro.snapshot import ReplicaPhase, Snapshot, WaitingStage
+from maestro.snapshot import ReplicaPhase, ReplicaPlace, Snapshot, WaitingStage
 from maestro_solver.check import check
 from maestro_solver.heuristics.incremental import Placement, SnapshotView, place
 from maestro_solver.planner.generate import FAMILIES, generate
@@ -42,7 +42,7 @@ def test_a_model_that_is_nowhere_is_loaded_and_what_is_idle_makes_way() -> None:
     given = snapshot([accelerator("gpu0", replica("alpha"))], [])
     found = placed(SnapshotView(given), stage("b", "beta"))
     assert (found.needs_load, found.load_start_s, found.ready_s, found.start_s) == (True, 0.0, 10.0, 10.0)
-    assert found.evict == ("alpha",)
+    assert found.evict == (ReplicaPlace("alpha", "gpu0"),)
 
 
 def test_a_busy_replica_leaves_only_when_its_stage_has_ended() -> None:

@@ -14,6 +14,7 @@ from maestro.snapshot import (
     ModelDemand,
     PlanInForce,
     ReplicaPhase,
+    ReplicaPlace,
     Snapshot,
     StageKey,
     StartInForce,
@@ -115,7 +116,7 @@ def test_loads_of_a_plan_of_residency_in_force_go_on_where_another_layout_is_as_
 
 def test_a_load_that_nothing_wants_any_more_is_dropped_unless_it_is_committed() -> None:
     fleet = (accelerator("a", replica("alpha")),)
-    load = LoadInForce("a", "beta", 5.0, frozenset({"alpha"}))
+    load = LoadInForce("a", "beta", 5.0, frozenset({ReplicaPlace("alpha", "a")}))
     given = demanding(*fleet, alpha=100.0, beta=0.0, in_force=PlanInForce(loads=(load,)))
     assert loads(plan_it(given)) == set()
     committed = PlanInForce(loads=(replace(load, committed=True),))
@@ -125,7 +126,7 @@ def test_a_load_that_nothing_wants_any_more_is_dropped_unless_it_is_committed() 
 def test_a_commitment_to_what_is_pinned_elsewhere_leaves_a_plan_all_the_same() -> None:
     """Tests that commitments nobody can keep together do not make the model infeasible."""
     fleet = (accelerator("a", replica("alpha", ReplicaPhase.LOADING, 3.0)),)
-    load = LoadInForce("a", "beta", 0.0, frozenset({"alpha"}), committed=True)
+    load = LoadInForce("a", "beta", 0.0, frozenset({ReplicaPlace("alpha", "a")}), committed=True)
     assert plan_it(demanding(*fleet, alpha=1.0, beta=1.0, in_force=PlanInForce(loads=(load,)))).residencies
 
 
@@ -133,4 +134,4 @@ def test_the_decisions_of_a_plan_are_those_that_have_not_begun() -> None:
     given = snapshot([accelerator("a", replica("alpha"))], [stage("x"), stage("y", "beta", after=["x"])])
     found = in_force_of(plan_it(given))
     assert [start.stage.stage for start in found.starts] == ["x", "y"]
-    assert [(load.model, load.evicts) for load in found.loads] == [("beta", frozenset({"alpha"}))]
+    assert [(load.model, load.evicts) for load in found.loads] == [("beta", frozenset({ReplicaPlace("alpha", "a")}))]

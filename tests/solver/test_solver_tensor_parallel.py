@@ -76,7 +76,11 @@ def test_a_load_evicts_what_is_on_any_of_its_accelerators() -> None:
     )
     placed = SnapshotView(given).place(stage("b", "wide"))
     assert isinstance(placed, Placement)
-    assert (placed.accelerator, placed.needs_load, set(placed.evict)) == ("gpu0", True, {"alpha", "beta"})
+    assert (placed.accelerator, placed.needs_load, set(placed.evict)) == (
+        "gpu0",
+        True,
+        {("alpha", "gpu0"), ("beta", "gpu1")},
+    )
 
 
 def test_a_load_waits_until_all_of_its_accelerators_are_idle() -> None:

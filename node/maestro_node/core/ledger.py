@@ -45,7 +45,7 @@ class AcceleratorLedger:
     @property
     def running_attempts(self) -> int:
         """Attempts that run on any of its replicas."""
-        return sum(len(replica.reservations) for replica in self.residents())
+        return sum(len(replica.reservations) for replica in (*self.replicas.values(), *self.guests.values()))
 
     def find(self, key: ReplicaKey) -> Replica:
         """The replica in this very life; StaleCommandError where there is none or another generation."""

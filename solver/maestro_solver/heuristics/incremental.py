@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from maestro.plan import Assignment, Residency
 from maestro.reasons import Reason
-from maestro.snapshot import Snapshot, StageKey, WaitingStage
+from maestro.snapshot import ReplicaPlace, Snapshot, StageKey, WaitingStage
 from maestro_solver.discretize import Discretization
 from maestro_solver.grid import Grid
 from maestro_solver.heuristics.placement import Place, best_place, commit
@@ -24,7 +24,7 @@ from maestro_solver.schedule import Resident, Span
 class Placement:
     """Where one stage ends soonest.
 
-    ``needs_load``: the model is loaded from ``load_start_s`` to ``ready_s`` first, after the idle models ``evict``
+    ``needs_load``: the model is loaded from ``load_start_s`` to ``ready_s`` first, after the idle replicas ``evict``
     have left its accelerators. All times are seconds after the snapshot.
     """
 
@@ -37,7 +37,7 @@ class Placement:
     needs_load: bool
     load_start_s: float = 0.0
     ready_s: float = 0.0
-    evict: tuple[str, ...] = ()
+    evict: tuple[ReplicaPlace, ...] = ()
 
     def as_assignment(self) -> Assignment:
         """The placement as a plan would hold it."""
@@ -135,7 +135,12 @@ class SnapshotView:
             needs_load=loads,
             load_start_s=self._grid.seconds(place.load_start) if loads else 0.0,
             ready_s=self._grid.seconds(place.ready) if loads else 0.0,
-            evict=tuple(self._instance.models[found.model].name for found in place.evicted),
+            evict=tuple(
+                ReplicaPlace(
+                    self._instance.models[found.model].name, self._instance.accelerators[found.members[0]].name
+                )
+                for found in place.evicted
+            ),
         )
 
     def _take_over_residency(self, residency: Residency) -> None:

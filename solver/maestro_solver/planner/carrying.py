@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from maestro.snapshot import LoadInForce, PlanInForce, StartInForce
+from maestro.snapshot import LoadInForce, PlanInForce, ReplicaPlace, StartInForce
 from maestro_solver.heuristics.placement import best_place, commit
 from maestro_solver.heuristics.profile import FOREVER
 from maestro_solver.heuristics.state import AcceleratorTrack, FleetState, ResidentTrack
@@ -77,7 +77,11 @@ class Carrying:
         """Whether the residency is to end for the load; one that has been pinned since does not."""
         stays = resident.end >= FOREVER and resident.usable
         pinned = (resident.model, resident.members[0]) in self.instance.pinned
-        return stays and not pinned and self.instance.models[resident.model].name in load.evicts
+        return stays and not pinned and self._place_of(resident) in load.evicts
+
+    def _place_of(self, resident: ResidentTrack) -> ReplicaPlace:
+        accelerator = self.instance.accelerators[resident.members[0]]
+        return ReplicaPlace(self.instance.models[resident.model].name, accelerator.name)
 
     def _first_fit(
         self, tracks: Sequence[AcceleratorTrack], model: int, leaving: Sequence[ResidentTrack], earliest: int

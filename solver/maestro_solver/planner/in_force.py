@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from maestro.plan import Plan, Residency
-from maestro.snapshot import LoadInForce, PlanInForce, StartInForce
+from maestro.snapshot import LoadInForce, PlanInForce, ReplicaPlace, StartInForce
 
 _SAME_INSTANT_S = 1e-6
 
@@ -34,8 +34,8 @@ def in_force_of(plan: Plan, members: Members = alone) -> PlanInForce:
 
 def loads_in_order(
     residencies: Sequence[Residency], members: Members = alone
-) -> Iterator[tuple[Residency, frozenset[str]]]:
-    """A plan's loads by their start, with the models that each evicts.
+) -> Iterator[tuple[Residency, frozenset[ReplicaPlace]]]:
+    """A plan's loads by their start, with the replicas that each evicts.
 
     Those are what ended on any of its accelerators between the load before it there and itself.
     """
@@ -52,7 +52,7 @@ def loads_in_order(
             ended = {other for other in here[name] - {position} if _ends_for(residencies[other], load)}
             evicted |= ended - claimed[name]
             claimed[name] |= ended
-        yield load, frozenset(residencies[other].model for other in evicted)
+        yield load, frozenset(ReplicaPlace(residencies[at].model, residencies[at].accelerator) for at in evicted)
 
 
 def _ends_for(other: Residency, load: Residency) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from maestro.plan import Plan, PlanSource, Provenance, SolveStatus
 from maestro.reasons import Reason
-from maestro.snapshot import LoadInForce, PlanInForce, ReplicaPhase, Snapshot
+from maestro.snapshot import LoadInForce, PlanInForce, ReplicaPhase, ReplicaPlace, Snapshot
 from maestro_solver.check import check
 from maestro_solver.planner.config import PlannerConfig
 from maestro_solver.planner.rebase import Decisions, carried_over
@@ -76,8 +76,9 @@ def _loads(snapshot: Snapshot, layout: Layout) -> PlanInForce:
     leaving = _leaving(snapshot, layout)
     loads = []
     for at, (model, accelerator) in enumerate(pairs):
-        evicts = frozenset[str]().union(*(leaving.pop(name, ()) for name in snapshot.members(model, accelerator)))
-        loads.append(LoadInForce(accelerator, model, at * _ORDER_S, evicts))
+        members = snapshot.members(model, accelerator)
+        evicts = {place for member in members for place in leaving.pop(member, ())}
+        loads.append(LoadInForce(accelerator, model, at * _ORDER_S, frozenset(evicts)))
     return PlanInForce(loads=tuple(loads))
 
 
@@ -95,14 +96,14 @@ def _served(snapshot: Snapshot, model: str) -> float:
     return replicas / demand.tokens_per_s if demand is not None and demand.tokens_per_s > 0.0 else float("inf")
 
 
-def _leaving(snapshot: Snapshot, layout: Layout) -> dict[str, set[str]]:
-    """By accelerator the models whose replicas take it, serve now and have no place in the layout."""
-    found: dict[str, set[str]] = defaultdict(set)
+def _leaving(snapshot: Snapshot, layout: Layout) -> dict[str, set[ReplicaPlace]]:
+    """By accelerator the replicas that take it, serve now and have no place in the layout."""
+    found: dict[str, set[ReplicaPlace]] = defaultdict(set)
     for accelerator in snapshot.accelerators:
         for replica in accelerator.replicas:
             if replica.phase is ReplicaPhase.READY and replica.model not in layout[accelerator.name]:
                 for name in snapshot.members(replica.model, accelerator.name):
-                    found[name].add(replica.model)
+                    found[name].add(ReplicaPlace(replica.model, accelerator.name))
     return found
 
 

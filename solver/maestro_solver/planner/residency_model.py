@@ -23,7 +23,7 @@ from ortools.sat.python import cp_model
 
 from maestro.fleet import ModelSpec
 from maestro.performance import slowdown
-from maestro.snapshot import AcceleratorState, LoadInForce, ReplicaPhase, Snapshot
+from maestro.snapshot import AcceleratorState, ReplicaPhase, Snapshot
 
 HEADROOM = 1500
 """Permille of the demand beyond which more capacity is worth nothing: arrivals come in bursts."""
@@ -141,16 +141,10 @@ class ResidencyModel:
         """What is there, with the plan in force carried out."""
         layout = {(name, at) for at, models in present(self._snapshot).items() for name in models}
         for load in self._snapshot.in_force.loads:
-            layout -= self._evicted_by(load)
+            layout -= load.evicts
             layout.add((load.model, load.accelerator))
         for pair, resident in self._resident.items():
             self._model.add_hint(resident, pair in layout)
-
-    def _evicted_by(self, load: LoadInForce) -> set[_Pair]:
-        """The pairs that a load of the plan in force leaves no room for, whether they are there or not."""
-        members = self._snapshot.members(load.model, load.accelerator)
-        sharing = (pair for member in members for pair in self._sharing.get(member, ()))
-        return {pair for pair in sharing if pair[0] in load.evicts}
 
     def _bound_accelerators(self) -> None:
         """Memory, time, and which replicas can or must be there."""
@@ -227,7 +221,7 @@ class ResidencyModel:
             cost = COMMITTED if load.committed else round(CHURN * self._snapshot.weights.churn)
             costs.append(cost * (1 - resident))
             if load.committed:
-                costs += [cost * self._resident[pair] for pair in sorted(self._evicted_by(load))]
+                costs += [cost * self._resident[pair] for pair in sorted(load.evicts & self._resident.keys())]
         return cp_model.LinearExpr.sum(costs)
 
     def _cost_of_missed_pins(self) -> cp_model.LinearExpr:

@@ -8,7 +8,7 @@ from parallel_fleet import NODE, accelerator, driver, fleet, shown, single
 from service_world import call
 
 from maestro.plan import Assignment, Plan, PlanSource, Provenance, Residency, SolveStatus
-from maestro.snapshot import ReplicaPhase, StageKey
+from maestro.snapshot import ReplicaPhase, ReplicaPlace, StageKey
 from maestro.status import StageState
 from maestro.workflow import WorkflowSpec
 from maestro_services.scheduler.core import outcome as do
@@ -22,7 +22,7 @@ def staged(name: str, place: str, model: str, start_s: float) -> PlannedStage:
     return PlannedStage(StageKey("w", name), place, model, start_s, start_s + 1.0, 1)
 
 
-def load(place: str, model: str, at_s: float, *evicts: str, turn: bool = False) -> PlannedLoad:
+def load(place: str, model: str, at_s: float, *evicts: ReplicaPlace, turn: bool = False) -> PlannedLoad:
     return PlannedLoad(place, model, at_s, at_s + 1.0, frozenset(evicts), 1, turn=turn)
 
 
@@ -52,14 +52,16 @@ def test_a_stage_stands_in_the_order_of_every_accelerator_it_takes() -> None:
 
 def test_what_is_in_force_is_told_once() -> None:
     found = agenda()
-    found.add_load(load("g0", "wide", 5.0, "writer"))
+    found.add_load(load("g0", "wide", 5.0, ReplicaPlace("writer", "g1")))
     ahead: dict[str, int] = {}
     told = found.in_force(
         0.0, 10.0, lambda planned, count: bool(ahead.setdefault(planned.key.stage, count) + 1), places_stages=False
     )
     assert [start.stage.stage for start in told.starts] == ["d", "b", "a", "c"]
-    assert [(each.accelerator, each.evicts) for each in told.loads] == [("g0", frozenset({"writer"}))]
-    assert ahead == {"a": 0, "b": 0, "c": 1, "d": 0}
+    assert [(each.accelerator, each.evicts) for each in told.loads] == [
+        ("g0", frozenset({ReplicaPlace("writer", "g1")}))
+    ]
+    assert ahead == {"a": 1, "b": 0, "c": 1, "d": 0}  # on any of its accelerators
 
 
 def test_an_accelerator_that_is_given_up_takes_the_stages_along_that_need_others_too() -> None:
@@ -82,12 +84,12 @@ def test_a_load_waits_for_the_earlier_ones_of_all_its_accelerators() -> None:
 
 def test_a_replica_leaves_for_a_load_on_any_of_its_accelerators() -> None:
     found = agenda()
-    small = load("g1", "writer", 4.0, "wide")
+    small = load("g1", "writer", 4.0, ReplicaPlace("wide", "g0"))
     found.add_load(small)
     assert found.next_eviction("g0", "wide") is small
     assert found.next_eviction("g0", "wide", before_s=3.0) is None
     assert found.next_eviction("g2", "wide") is None
-    wide = load("g2", "wide", 1.0, "writer")
+    wide = load("g2", "wide", 1.0, ReplicaPlace("writer", "g3"))
     found.add_load(wide)
     assert found.next_eviction("g3", "writer") is wide
 
@@ -127,8 +129,8 @@ def test_a_planned_load_evicts_what_ends_for_it_on_any_of_its_accelerators() -> 
         groups=GROUPS,
     )
     assert {(each.accelerator, each.model, each.evicts) for queue in found.loads.values() for each in queue} == {
-        ("g0", "wide", frozenset({"writer"})),
-        ("g3", "writer", frozenset({"wide"})),
+        ("g0", "wide", frozenset({ReplicaPlace("writer", "g1")})),
+        ("g3", "writer", frozenset({ReplicaPlace("wide", "g2")})),
     }
 
 

@@ -41,9 +41,9 @@ class StoppingAttempt:
 class AcceleratorRecord:
     """An accelerator with what is on it.
 
-    A tensor-parallel replica is kept by the first of its accelerators, and so is whatever runs on it. ``peers`` names,
-    by model, the others that a replica kept here would take; ``kept_by``, by model, the accelerator that keeps the
-    replica which this one would have a share of. Both follow from the scenario and never change.
+    A tensor-parallel replica is kept by the first of its accelerators, and so is whatever runs on it. ``groups`` holds,
+    by model, the accelerators that a replica kept here would take, this one first; ``kept_by``, by model, the one that
+    keeps the replica which this one would have a share of. Both follow from the scenario and never change.
 
     ``sleeping`` engines, by model, take next to nothing of it. ``running`` and ``stopping`` (by attempt id) hold
     places; ``stages_held`` and ``kv_held`` (bytes of all the replica) say how many and how much by model, and
@@ -55,7 +55,7 @@ class AcceleratorRecord:
     spec: AcceleratorSpec
     node: str
     cluster: str
-    peers: dict[str, tuple[AcceleratorRecord, ...]] = field(default_factory=dict, repr=False, compare=False)
+    groups: dict[str, tuple[AcceleratorRecord, ...]] = field(default_factory=dict, repr=False, compare=False)
     kept_by: dict[str, AcceleratorRecord] = field(default_factory=dict, repr=False, compare=False)
     replicas: dict[str, ReplicaRecord] = field(default_factory=dict)
     sleeping: dict[str, SleepingReplica] = field(default_factory=dict)
@@ -67,10 +67,19 @@ class AcceleratorRecord:
     retired: dict[str, int] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
     no_load_before_s: dict[str, float] = field(default_factory=dict)
+    _alone: tuple[AcceleratorRecord, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Most models take only it."""
+        self._alone = (self,)
 
     def members(self, model: str) -> tuple[AcceleratorRecord, ...]:
         """The accelerators that a replica of the model kept here takes: this one first."""
-        return (self, *self.peers.get(model, ()))
+        return self.groups.get(model, self._alone)
+
+    def peers(self, model: str) -> tuple[str, ...]:
+        """The names of the others."""
+        return tuple(member.spec.name for member in self.members(model)[1:])
 
     def keeper(self, model: str) -> AcceleratorRecord:
         """The accelerator that would keep a replica of the model which takes this one."""
@@ -118,8 +127,9 @@ class AcceleratorRecord:
 
     def _hold(self, attempt: Attempt, sign: int) -> None:
         members = self.members(attempt.model)
+        share_bytes = equal_share(attempt.kv_bytes, len(members))
         for member in members:
-            member._hold_share(attempt, sign, equal_share(attempt.kv_bytes, len(members)))  # noqa: SLF001 - its own kind
+            member._hold_share(attempt, sign, share_bytes)  # noqa: SLF001 - its own kind
 
     def _hold_share(self, attempt: Attempt, sign: int, share_bytes: int) -> None:
         self.share_held_bytes += sign * share_bytes

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from maestro.plan import Plan, Residency
-from maestro.snapshot import LoadInForce, PlanInForce, StageKey, StartInForce
+from maestro.snapshot import LoadInForce, PlanInForce, ReplicaPlace, StageKey, StartInForce
 from maestro_solver.planner.in_force import loads_in_order
 
 _SAME_INSTANT_S = 1e-6
@@ -34,15 +34,14 @@ class PlannedStage:
 class PlannedLoad:
     """A load to be done once the replicas it evicts are idle. ``generation`` is set when it has been ordered.
 
-    ``evicts`` names models: none of them keeps a replica that takes any of the load's accelerators. ``turn``: no plan
-    wanted it, but its model would have no turn otherwise.
+    ``turn``: no plan wanted it, but its model would have no turn otherwise.
     """
 
     accelerator: str
     model: str
     load_at_s: float
     ready_at_s: float
-    evicts: frozenset[str]
+    evicts: frozenset[ReplicaPlace]
     kv_pool_bytes: int
     generation: int | None = None
     turn: bool = False
@@ -99,11 +98,13 @@ class Agenda:
         within it or that give a model its turn. With ``places_stages`` loads are for the sake of stages: those that
         none is left for are forgotten, and none is committed.
         """
+        ahead: dict[StageKey, int] = {}
+        for queue in self.stages.values():
+            for position, planned in enumerate(queue):
+                ahead[planned.key] = max(position, ahead.get(planned.key, 0))
         starts = [
-            StartInForce(p.key, p.accelerator, p.model, due_s, committed=due_s <= commit_s and may_start(p, ahead))
-            for name, queue in self.stages.items()
-            for ahead, p in enumerate(queue)
-            if p.accelerator == name
+            StartInForce(key, p.accelerator, p.model, due_s, committed=due_s <= commit_s and may_start(p, ahead[key]))
+            for key, p in self.place.items()
             for due_s in (p.start_at_s - now,)
         ]
         loads = [
@@ -186,12 +187,12 @@ class Agenda:
             load
             for name in self.members(model, accelerator)
             for load in self.loads.get(name, ())
-            if model in load.evicts and load.load_at_s <= before_s + _SAME_INSTANT_S
+            if ReplicaPlace(model, accelerator) in load.evicts and load.load_at_s <= before_s + _SAME_INSTANT_S
         ]
         return min(found, key=lambda load: load.load_at_s, default=None)
 
 
-def _planned_load(load: Residency, evicts: frozenset[str], taken_at_s: float) -> PlannedLoad:
+def _planned_load(load: Residency, evicts: frozenset[ReplicaPlace], taken_at_s: float) -> PlannedLoad:
     return PlannedLoad(
         load.accelerator,
         load.model,

@@ -55,8 +55,8 @@ def room(
     if accelerator.stages_held.get(model.name, 0) + len(same) >= model.max_batch:
         return Reason.WAITING_FOR_BATCH_SLOT
     for member in members:
-        stages = sum(member.stages_held.values()) + len(claims.get(member.spec.name, ()))
-        if stages >= member.spec.slots:
+        claimed = len(claims[member.spec.name]) if member.spec.name in claims else 0
+        if sum(member.stages_held.values()) + claimed >= member.spec.slots:
             return Reason.WAITING_FOR_BATCH_SLOT
     if accelerator.spec.kv_elastic:
         fits = all(_holds(member, models, model.share_bytes(kv_bytes), claims) for member in members)

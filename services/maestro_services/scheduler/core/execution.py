@@ -6,12 +6,12 @@ starts at once, and whatever starts early may delay no earlier-ordered stage, no
 
 from __future__ import annotations
 
-from itertools import takewhile
+from collections.abc import Sequence
 
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase
 from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
-from maestro_services.scheduler.core.agenda import PlannedLoad, PlannedStage
+from maestro_services.scheduler.core.agenda import Agenda, PlannedLoad, PlannedStage
 from maestro_services.scheduler.core.backfill import Candidate, Claim, Claims, may_start, resident_bytes
 from maestro_services.scheduler.core.links import links_are_taken
 from maestro_services.scheduler.core.outcome import LoadReplica, Outcome
@@ -74,25 +74,23 @@ class Execution:
 
     def _start_planned(self, accelerator: AcceleratorRecord, now: float, outcome: Outcome) -> None:
         """Starts the ordered stages of one accelerator that can start, in order."""
-        name = accelerator.spec.name
-        claims: list[Claim] = []
-        for planned in self._state.agenda.pending(name):
-            reason = self.try_start(planned, {**self._claims_elsewhere(planned, name, now), name: claims}, now, outcome)
-            if reason is None:
-                continue
-            claims.append(_claim(planned, now))
+        name, agenda = accelerator.spec.name, self._state.agenda
+        before = {name: _ClaimsBefore(agenda, name, now)}
+        for planned in agenda.pending(name):
             stage = self._state.stage(planned.key)
-            if stage is not None:
+            if stage is None or agenda.place.get(planned.key) is not planned:
+                continue  # its workflow has ended, by one that could not start
+            if not stage.ready:
+                stage.reason = Reason.WAITING_FOR_PREDECESSORS
+                continue
+            members = agenda.members(planned.model, planned.accelerator)
+            for other in members:
+                if other not in before:
+                    before[other] = _ClaimsBefore(agenda, other, now)
+            claims = {member: before[member].of(planned) for member in members}
+            reason = self.try_start(planned, claims, now, outcome)
+            if reason is not None:
                 stage.reason = reason
-
-    def _claims_elsewhere(self, planned: PlannedStage, here: str, now: float) -> Claims:
-        """What is ordered before a stage on the other accelerators of its replica."""
-        agenda, found = self._state.agenda, dict[str, list[Claim]]()
-        for name in agenda.members(planned.model, planned.accelerator):
-            if name != here:
-                before = takewhile(lambda other: other is not planned, agenda.pending(name))
-                found[name] = [_claim(other, now) for other in before]
-        return found
 
     def _drain_at_s(self, accelerator: AcceleratorRecord, planned: PlannedStage, now: float) -> float | None:
         """When the stage's replica is to be empty for an eviction planned before the stage; None: no such eviction."""
@@ -117,12 +115,12 @@ class Execution:
         keeper = self._state.accelerators[load.accelerator]
         if keeper.load_pause_s(load.model, now):
             return
-        leaving = self._leaving(keeper, load)
+        leaving = self._leaving(load)
         if any(model in place.stages_held or self._before_eviction(place, model, load) for place, model in leaving):
             return
         for place, model in leaving:
             self._unload(place, model, now, outcome)
-        if self._leaving(keeper, load) or links_are_taken(self._state, keeper.node, now):
+        if self._leaving(load) or links_are_taken(self._state, keeper.node, now):
             return
         if self._make_room(keeper, load, now, outcome):
             self._load(keeper, load, now, outcome)
@@ -142,15 +140,10 @@ class Execution:
             return replica is not None and replica.phase is not ReplicaPhase.DRAINING
         return replica is None or replica.generation != load.generation or replica.phase is ReplicaPhase.READY
 
-    def _leaving(self, accelerator: AcceleratorRecord, load: PlannedLoad) -> list[tuple[AcceleratorRecord, str]]:
-        """The replicas that the load evicts and that are still there, each once: who keeps it, and its model."""
-        found = {
-            (keeper.spec.name, replica.model): (keeper, replica.model)
-            for member in accelerator.members(load.model)
-            for keeper, replica in member.residents()
-            if replica.model in load.evicts
-        }
-        return list(found.values())
+    def _leaving(self, load: PlannedLoad) -> list[tuple[AcceleratorRecord, str]]:
+        """The replicas that the load evicts and that are still there: who keeps each, and its model."""
+        places = ((self._state.accelerators[place.accelerator], place.model) for place in sorted(load.evicts))
+        return [(keeper, model) for keeper, model in places if model in keeper.replicas]
 
     def _make_room(self, accelerator: AcceleratorRecord, load: PlannedLoad, now: float, outcome: Outcome) -> bool:
         """Whether the load fits now on all accelerators it takes; where it does not, others are told to leave."""
@@ -210,16 +203,33 @@ class Execution:
             load.model, load.generation, ReplicaPhase.LOADING, load.kv_pool_bytes, now + seconds, now
         )
         self._state.hosts.put(accelerator, replica)
-        peers = tuple(peer.spec.name for peer in accelerator.peers.get(load.model, ()))
-        outcome.effects.append(
-            LoadReplica(accelerator.node, accelerator.spec.name, load.model, load.generation, load.kv_pool_bytes, peers)
-        )
+        place, peers = (accelerator.node, accelerator.spec.name), accelerator.peers(load.model)
+        outcome.effects.append(LoadReplica(*place, load.model, load.generation, load.kv_pool_bytes, peers))
 
     def _unload(self, accelerator: AcceleratorRecord, model: str, now: float, outcome: Outcome) -> None:
         replica = accelerator.replicas.get(model)
         if replica is None or replica.phase is ReplicaPhase.DRAINING or now < replica.no_unload_before_s:
             return
         self._sleep.evict(accelerator, replica, outcome)
+
+
+class _ClaimsBefore:
+    """What the stages want that are ordered before one on an accelerator, for stages asked about in that order."""
+
+    def __init__(self, agenda: Agenda, accelerator: str, now: float) -> None:
+        self._agenda = agenda
+        self._queue = iter(agenda.pending(accelerator))
+        self._passed: PlannedStage | None = None
+        self._claims: list[Claim] = []
+        self._now = now
+
+    def of(self, planned: PlannedStage) -> Sequence[Claim]:
+        """The claims of those before it that have not started meanwhile."""
+        while self._passed is not planned:
+            if self._passed is not None and self._agenda.place.get(self._passed.key) is self._passed:
+                self._claims.append(_claim(self._passed, self._now))
+            self._passed = next(self._queue)
+        return self._claims
 
 
 def _claim(planned: PlannedStage, now: float) -> Claim:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maestro.fleet import ModelSpec
-from maestro.snapshot import ReplicaPhase, StageKey
+from maestro.snapshot import ReplicaPhase, ReplicaPlace, StageKey
 from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.agenda import PlannedLoad
 from maestro_services.scheduler.core.backfill import resident_bytes, share_of
@@ -98,7 +98,12 @@ class Loading:
         accelerator = self._state.accelerators[site.accelerator]
         seconds = self._sleep.load_s(accelerator, model)
         ready_at_s = now + site.ready_in_s
-        evicts = frozenset(resident.model for resident in site.evicted)
+        there = _replicas_on(accelerator.members(model.name))
+        evicts = frozenset(
+            ReplicaPlace(resident.model, keeper.spec.name)
+            for resident in site.evicted
+            for keeper, _ in there[resident.model]
+        )
         pool = 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes
         self._state.agenda.add_load(
             PlannedLoad(site.accelerator, model.name, ready_at_s - seconds, ready_at_s, evicts, pool, turn=turn)

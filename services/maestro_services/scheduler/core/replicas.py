@@ -125,9 +125,8 @@ class Replicas:
     def _is_wanted(self, accelerator: AcceleratorRecord, report: ReplicaReport) -> bool:
         """Whether the scenario still has the model for this kind of accelerator, and for as many at once."""
         spec = self._state.config.fleet.models.get(report.model)
-        members = tuple(member.spec.name for member in accelerator.members(report.model))
-        taken = (report.accelerator, *report.peers)
-        return spec is not None and accelerator.spec.kind in spec.speeds and taken == members
+        is_served = spec is not None and accelerator.spec.kind in spec.speeds
+        return is_served and report.peers == accelerator.peers(report.model)
 
     def _adopt(self, accelerator: AcceleratorRecord, report: ReplicaReport, now: float) -> ReplicaRecord:
         """A replica that an earlier scheduler had loaded."""

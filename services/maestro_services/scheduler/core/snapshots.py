@@ -101,11 +101,12 @@ class Snapshots:
         return self._state.agenda.in_force(now, config.commit_s, self._may_start, places_stages=places_stages)
 
     def _may_start(self, planned: PlannedStage, ahead: int) -> bool:
-        """Whether a stage is among the next batch of its accelerator, and nothing but its turn keeps it waiting."""
+        """Whether a stage is among the next batch where it runs, and nothing but its turn keeps it waiting."""
         stage, accelerator = self._state.stage(planned.key), self._state.accelerators[planned.accelerator]
         replica = accelerator.replicas.get(planned.model)
         serves = replica is not None and replica.phase in SERVING
-        is_next = ahead < accelerator.spec.slots and self._state.is_usable(planned.accelerator)
+        slots = min(member.spec.slots for member in accelerator.members(planned.model))
+        is_next = ahead < slots and self._state.is_usable(planned.accelerator)
         return stage is not None and stage.ready and serves and is_next
 
     def _is_hopeless(self, workflow: WorkflowRecord, now: float) -> bool:

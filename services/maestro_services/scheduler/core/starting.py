@@ -47,8 +47,8 @@ class Starter:
         stage.attempts += 1
         attempt = self._attempt(stage, accelerator, option, fitted, replica.generation, now)
         stage.attempt, stage.last_attempt_id = attempt, attempt.id
-        first, *peers = (member.spec.name for member in accelerator.members(option.model))
-        stage.model, stage.accelerator, stage.peers = option.model, first, tuple(peers)
+        stage.model, stage.accelerator = option.model, accelerator.spec.name
+        stage.peers = accelerator.peers(option.model)
         accelerator.begin(stage.key, attempt)
         replica.last_used_s = now
         self._state.fairness.count_start(workflow, option.duration_s, now)

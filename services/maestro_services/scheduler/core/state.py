@@ -87,7 +87,7 @@ class SchedulerState:
             first, *others = (self.accelerators[name] for name in names)
             if first.spec.kind in model.speeds:
                 self.groups[model.name, first.spec.name] = names
-                first.peers[model.name] = tuple(others)
+                first.groups[model.name] = (first, *others)
                 for other in others:
                     other.kept_by[model.name] = first
 

@@ -123,7 +123,7 @@ class SimulatedAccelerators:
         active = {name: sum(replica.busy for replica in here) for name, here in self._on.items()}
         for replica in self._replicas.values():
             if replica.busy:
-                replica.set_rates(max(active[name] for name in replica.accelerators))
+                replica.set_rates(max(map(active.__getitem__, replica.accelerators)))
 
     def _free_bytes(self, replica: SimulatedReplica) -> float:
         """What a replica has left; where KV is elastic, as much as each of its accelerators has a share of."""
@@ -141,8 +141,9 @@ class SimulatedAccelerators:
         for replica in self._replicas.values():
             if not replica.busy:
                 continue
-            rooms = [(self._free_bytes(replica), replica.growth_bytes_per_s)]
-            if replica.pool_bytes is None:
+            if replica.pool_bytes is not None:
+                rooms = [(self._free_bytes(replica), replica.growth_bytes_per_s)]
+            else:
                 rooms = [(self._free_on(name), self._elastic_growth(name)) for name in replica.accelerators]
             waits += [free / growth if free > 0 else float("inf") for free, growth in rooms if growth > 0]
         return waits
