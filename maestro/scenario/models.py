@@ -94,7 +94,8 @@ class ModelSection(Section):
     tensor_parallel_size: Count = Field(
         default=1,
         description="Accelerators of one node that a replica takes at once: neighbours of one kind. Sizes and speeds "
-        "here are those of the whole replica; each accelerator holds an equal share.",
+        "here are those of the whole replica; each accelerator holds an equal share. Has to divide the model's "
+        "attention heads.",
     )
     speeds: dict[Name, SpeedSection] = Field(
         min_length=1, description="Speed by kind of accelerator; a kind left out cannot serve the model."
@@ -119,7 +120,7 @@ class ModelSection(Section):
         return ModelSpec(
             name=self.name,
             weights_bytes=self.weights_bytes or folder.weights_bytes(),
-            kv_bytes_per_token=self.kv_bytes_per_token or folder.kv_bytes_per_token(),
+            kv_bytes_per_token=self.kv_bytes_per_token or folder.kv_bytes_per_token(self.tensor_parallel_size),
             kv_pool_bytes=self.kv_pool_bytes,
             overhead_bytes=self.overhead_bytes,
             context_tokens=self.context_tokens or folder.context_tokens(),

@@ -9,6 +9,7 @@ from maestro.fleet import AcceleratorSpec
 from maestro.problem import Problem
 from maestro.scenario.models import ModelSection
 from maestro.scenario.root import Scenario
+from maestro.scenario.weights import ModelFolder
 
 
 def groups_of(scenario: Scenario, model: ModelSection) -> list[tuple[AcceleratorSpec, ...]]:
@@ -35,6 +36,7 @@ def check_parallel(scenario: Scenario) -> Iterator[Problem]:
                 size = model.tensor_parallel_size
                 yield Problem(path, f"begins no group of {size}", name, f"name one of: {', '.join(firsts)}")
         yield from _check_alike(index, groups)
+        yield from _check_heads(index, model)
 
 
 def _too_many(scenario: Scenario, index: int, model: ModelSection) -> Problem:
@@ -49,6 +51,24 @@ def _too_many(scenario: Scenario, index: int, model: ModelSection) -> Problem:
         model.tensor_parallel_size,
         f"at most {max(counts)}, or give a node more",
     )
+
+
+def _check_heads(index: int, model: ModelSection) -> Iterator[Problem]:
+    """Require heads that can be shared out whole, as engines do, where the model's files are on this machine."""
+    size, counts = model.tensor_parallel_size, ModelFolder(model.path).head_counts()
+    if size > 1 and counts is not None and not _shares_out(size, *counts):
+        fitting = [str(each) for each in range(1, counts[0] + 1) if _shares_out(each, *counts)]
+        yield Problem(
+            ("models", index, "tensor_parallel_size"),
+            f"cannot share out {counts[0]} attention heads and {counts[1]} key-value heads",
+            size,
+            f"use one of: {', '.join(fitting)}",
+        )
+
+
+def _shares_out(size: int, heads: int, kv_heads: int) -> bool:
+    """Whether each rank gets equally many heads; fewer key-value heads than ranks are kept several times."""
+    return heads % size == 0 and max(size, kv_heads) % min(size, kv_heads) == 0
 
 
 def _check_alike(index: int, groups: list[tuple[AcceleratorSpec, ...]]) -> Iterator[Problem]:

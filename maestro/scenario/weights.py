@@ -32,12 +32,13 @@ class ModelFolder:
         """Return the longest sequence the model was made for, tokens."""
         return self._positive(self._config("context_tokens"), "max_position_embeddings", "context_tokens")
 
-    def kv_bytes_per_token(self) -> int:
-        """Return the KV cache that one token takes over all layers, bytes.
+    def kv_bytes_per_token(self, ranks: int = 1) -> int:
+        """Return the KV cache that one token takes over all layers and ``ranks`` of a tensor-parallel engine, bytes.
 
         2 (key and value) * layers * key-value heads * head size * bytes of the type; for multi-head latent attention
         (``kv_lora_rank``) one compressed vector and its rotary part a layer. Layers with a sliding window count in
-        full: an upper bound, as vLLM's uniform page size takes it.
+        full: an upper bound, as vLLM's uniform page size takes it. Ranks share key-value heads out; where there are
+        fewer than ranks, each keeps one of its own, and of a compressed vector each keeps the whole.
         """
         key = "kv_bytes_per_token"
         config = self._config(key)
@@ -45,11 +46,22 @@ class ModelFolder:
         dtype_bytes = self._dtype_bytes(config)
         if config.get("kv_lora_rank"):
             latent = self._positive(config, "kv_lora_rank", key) + int(config.get("qk_rope_head_dim") or 0)
-            return layers * latent * dtype_bytes
+            return ranks * layers * latent * dtype_bytes
         heads = self._positive(config, "num_attention_heads", key)
         kv_heads = int(config.get("num_key_value_heads") or heads)
         head_size = int(config.get("head_dim") or self._positive(config, "hidden_size", key) // heads)
-        return 2 * layers * kv_heads * head_size * dtype_bytes
+        return 2 * layers * max(kv_heads, ranks) * head_size * dtype_bytes
+
+    def head_counts(self) -> tuple[int, int] | None:
+        """Return how many attention heads and key-value heads there are; None where no config.json says so."""
+        try:
+            config = self._config("tensor_parallel_size")
+        except InvalidInputError:
+            return None
+        heads = config.get("num_attention_heads")
+        if not isinstance(heads, int):
+            return None
+        return heads, int(config.get("num_key_value_heads") or heads)
 
     def _dtype_bytes(self, config: Mapping[str, Any]) -> int:
         """Return the bytes of one KV value: the model's own type, which is what engines use unless told otherwise."""

@@ -41,6 +41,20 @@ def test_that_kv_bytes_per_token_follow_the_architecture(tmp_path, config, expec
     assert folder(tmp_path, config).kv_bytes_per_token() == expected
 
 
+@pytest.mark.parametrize(
+    ("config", "ranks", "times"),
+    [
+        (LLAMA, 4, 1),
+        (LLAMA, 32, 4),
+        ({"num_hidden_layers": 61, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "dtype": "bfloat16"}, 8, 8),
+    ],
+    ids=["shared out", "fewer heads than ranks", "latent"],
+)
+def test_that_ranks_share_key_value_heads_out_and_keep_at_least_one_each(tmp_path, config, ranks, times):
+    model = folder(tmp_path, config)
+    assert model.kv_bytes_per_token(ranks) == times * model.kv_bytes_per_token()
+
+
 def test_that_context_and_weights_are_read(tmp_path):
     (tmp_path / "model-1.safetensors").write_bytes(b"x" * 100)
     (tmp_path / "model-2.safetensors").write_bytes(b"x" * 50)

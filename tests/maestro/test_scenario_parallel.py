@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from scenario_text import SMALL, changed, line_of, written
 
@@ -77,3 +79,18 @@ def test_that_accelerators_of_one_replica_agree_on_elastic_memory(tmp_path):
     text = changed(other, both).replace("max_batch: 8", f"{SIZE}2")
     with pytest.raises(InvalidInputError, match=r"would take gpu, gpv, which differ in kv_elastic; set kv_elastic on"):
         load(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "fits"), [(32, 8, True), (4, 1, True), (9, 3, False), (6, 3, False)])
+def test_that_the_size_shares_the_models_heads_out(tmp_path, heads, kv_heads, fits):
+    folder = tmp_path / "models" / "small"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(
+        json.dumps({"num_attention_heads": heads, "num_key_value_heads": kv_heads}), encoding="utf-8"
+    )
+    path = written(tmp_path, parallel(2))
+    if fits:
+        assert load(path)
+        return
+    with pytest.raises(InvalidInputError, match=f"cannot share out {heads} attention heads .* use one of: 1, 3"):
+        load(path)

@@ -70,8 +70,7 @@ class NodeAgent:
             self._lives = {other: life for other, life in self._lives.items() if other[:2] != key[:2]}
             devices = tuple(self._devices[name] for name in (key.accelerator, *peers))
             launch = ReplicaLaunch(devices, self._models[key.model], key.generation, kv_pool_bytes)
-            in_order = sorted(devices, key=lambda device: device.index)  # two that wait for each other must not happen
-            turns = tuple(self._start_turns[device.spec.name] for device in in_order)
+            turns = tuple(self._start_turns[device.spec.name] for device in devices)
             self._lives[key] = ReplicaLife(
                 self.core, self._engine, self._clock, launch, turns, self._attempts_lost, self.feed.notify
             )

@@ -81,10 +81,6 @@ class AcceleratorRecord:
         """The names of the others."""
         return tuple(member.spec.name for member in self.members(model)[1:])
 
-    def keeper(self, model: str) -> AcceleratorRecord:
-        """The accelerator that would keep a replica of the model which takes this one."""
-        return self.kept_by.get(model, self)
-
     def residents(self) -> Iterator[tuple[AcceleratorRecord, ReplicaRecord]]:
         """All replicas that take memory of this accelerator, or will, each with the accelerator that keeps it."""
         yield from ((self, replica) for replica in self.replicas.values())
