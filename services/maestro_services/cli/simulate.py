@@ -66,7 +66,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
     from maestro_services.simulation.experiment import run
     from maestro_services.simulation.policies import policy_named
     from maestro_services.simulation.recorder import recording
-    from maestro_services.simulation.snapshot_recording import recording_snapshots
+    from maestro_services.simulation.snapshot_recording import SnapshotRecorder
     from maestro_services.simulation.sweep import sweep
 
     policy_named(policy)  # what is wrong is said before minutes of looking for the rate
@@ -91,7 +91,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - the options of one command
         else:
             with ExitStack() as files:
                 recorder = files.enter_context(recording(record)) if record else None
-                kept = files.enter_context(recording_snapshots(snapshots, snapshot_every)) if snapshots else None
+                kept = SnapshotRecorder(snapshots, snapshot_every) if snapshots else None
                 results = {"seeds": [run(experiment, policy_named(policy), 1, partial(show, 1), recorder, kept)]}
     emit(results, as_json=as_json, view=_view(results["seeds"], policy))
 

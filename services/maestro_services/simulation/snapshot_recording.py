@@ -20,11 +20,14 @@ from maestro_services.simulation.world import Simulation
 class SnapshotRecorder:
     """Writes a snapshot with stages every ``every_s`` virtual seconds, unless nothing waits that needs a model.
 
-    A file is called after the instant (``000060s.json``) and holds what ``maestro snapshot generate`` would print.
+    A file is called after the instant in milliseconds (``000060000ms.json``) and holds what ``maestro snapshot
+    generate`` would print. Raises InvalidInputError where the folder cannot be written to.
     """
 
     def __init__(self, folder: Path, every_s: float) -> None:
-        """``folder`` is there; files of the same names in it are replaced."""
+        """``folder`` is made; files of the same names in it are replaced."""
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._every_s = every_s
         self._next_at_s = every_s
@@ -53,7 +56,9 @@ class SnapshotRecorder:
         if not any(stage.options for stage in snapshot.waiting):
             return False
         text = json.dumps(snapshot_to_dict(snapshot), separators=(",", ":"))
-        (self._folder / f"{round(snapshot.taken_at_s):06d}s.json").write_text(text + "\n", encoding="utf-8")
+        file = self._folder / f"{round(1000 * snapshot.taken_at_s):09d}ms.json"
+        with _writing(self._folder):
+            file.write_text(text + "\n", encoding="utf-8")
         return True
 
 
@@ -70,11 +75,10 @@ class RecordedPlanner(ChargedPlanner):
 
 
 @contextmanager
-def recording_snapshots(folder: Path, every_s: float) -> Iterator[SnapshotRecorder]:
-    """A recorder into a folder, which is made; raises InvalidInputError where it cannot be written to."""
+def _writing(folder: Path) -> Iterator[None]:
+    """Tell whose folder it is that cannot be written to."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield SnapshotRecorder(folder, every_s)
+        yield
     except OSError as error:
         raise InvalidInputError(
             "snapshots", f"cannot be written: {error.strerror}", value=str(folder), remedy="give a folder with room"

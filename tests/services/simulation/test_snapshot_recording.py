@@ -20,7 +20,7 @@ from maestro.snapshot_codec import snapshot_from_dict
 from maestro_services.cli.main import app
 from maestro_services.simulation.experiment import run
 from maestro_services.simulation.policies import policy_named
-from maestro_services.simulation.snapshot_recording import recording_snapshots
+from maestro_services.simulation.snapshot_recording import SnapshotRecorder
 
 DURATION_S = 100.0
 EVERY_S = 20.0
@@ -60,8 +60,8 @@ def recorded_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Re
     @cache
     def of(policy: str) -> Recorded:
         folder = tmp_path_factory.mktemp("runs") / policy
-        with recording_snapshots(folder, EVERY_S) as snapshots:
-            result = run(experiment(duration_s=DURATION_S), policy_named(policy), 1, snapshots=snapshots)
+        snapshots = SnapshotRecorder(folder, EVERY_S)
+        result = run(experiment(duration_s=DURATION_S), policy_named(policy), 1, snapshots=snapshots)
         return Recorded(result, recorded(folder))
 
     return of
@@ -117,5 +117,14 @@ def test_snapshots_of_a_replayed_trace_can_be_planned(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidInputError, match="snapshots"), recording_snapshots(tmp_path / "file", 30.0):
-        pass
+    with pytest.raises(InvalidInputError, match="snapshots"):
+        SnapshotRecorder(tmp_path / "file", 30.0)
+
+
+def test_snapshots_less_than_a_second_apart_have_files_of_their_own(tmp_path: Path) -> None:
+    arguments = ["simulate", str(SCENARIO), "--policy", "edf", "--rate", "0.5", "--duration", "12"]
+    folder = tmp_path / "snapshots"
+    result = CliRunner().invoke(app, [*arguments, "--snapshots", str(folder), "--snapshot-every", "0.5"])
+    assert result.exit_code == 0, result.output
+    names = sorted(file.name for file in folder.iterdir())
+    assert {"000009500ms.json", "000010000ms.json", "000010500ms.json"} <= set(names)
