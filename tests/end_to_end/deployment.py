@@ -34,15 +34,17 @@ def free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
-def write_scenario(folder: Path) -> Path:
+def write_scenario(folder: Path, decides: str) -> Path:
     """The shipped laptop scenario with free ports, its files in ``folder``, and a third model.
 
-    Each accelerator holds one replica, so that the third model needs another to be evicted.
+    Each accelerator holds one replica, so that the third model needs another to be evicted. ``decides`` is what plans
+    decide.
     """
     yaml = YAML()
     scenario = yaml.load(ROOT / "scenarios" / "laptop.yaml")
     scenario["scheduler"]["listen"] = free_address()
     scenario["scheduler"]["store"] = str(folder / "store.sqlite")
+    scenario["planner"]["decides"] = decides
     scenario["engine"]["log_dir"] = str(folder / "logs")
     scenario["engine"]["python"] = os.environ.get("MAESTRO_ENGINE_PYTHON", str(ROOT / ".venv-vllm/bin/python"))
     for cluster in scenario["fleet"]["clusters"]:
@@ -96,9 +98,9 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deployment(folder: Path) -> AsyncIterator[Deployment]:
+async def deployment(folder: Path, decides: str = "stages") -> AsyncIterator[Deployment]:
     """Starts everything and yields once both nodes have registered; stops it, and the auditor, in any case."""
-    scenario = write_scenario(folder)
+    scenario = write_scenario(folder, decides)
     nodes = [node.listen for node in load(scenario).nodes.values()]
     runtime = folder / "run"
     runtime.mkdir(mode=0o700)

@@ -86,6 +86,26 @@ async def test_the_main_job_runs_on_real_engines_through_a_swap_and_a_kill(tmp_p
     assert [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
 
 
+async def test_plans_of_residency_load_and_swap_real_engines(tmp_path: Path) -> None:
+    """Tests the same engines where plans decide which models are where, and stages start as they become ready."""
+    async with deployment(tmp_path, decides="residency") as maestro:
+        collecting = asyncio.create_task(maestro.collect_plans())
+        specs = [shape("fan_out"), shape("chain", last_model="smollm2-judge")]
+        ids = [await maestro.client.submit(spec) for spec in specs]
+        results = [(await maestro.client.result(workflow_id, timeout_s=600)).status for workflow_id in ids]
+        collecting.cancel()
+
+    assert [result.state for result in results] == [WorkflowState.SUCCEEDED] * 2
+    assert all(stage.attempts == 1 for _, stage in llm_stages(results))
+    check_that_a_model_was_swapped(results)
+    scenario, audit = load(tmp_path / "scenario.yaml"), Audit(maestro.audit)
+    plans = [plan for life in maestro.lives for plan in life.plans.values()]
+    assert all(plan.assignments == () for plan in plans)
+    check_that_plans_hold(maestro.lives, scenario.fleet_spec())
+    check_that_loads_were_planned(maestro.lives, audit.loads(), run_stages(specs, results))
+    check_the_audit(audit, scenario, results)
+
+
 def check_that_nothing_ran_twice(results: list[WorkflowStatus], interrupted: str) -> None:
     """The stage that an engine was at when the scheduler was killed is finished by its first attempt.
 
