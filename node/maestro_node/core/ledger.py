@@ -7,7 +7,7 @@ nothing. A replica that takes several accelerators stands, as the same value, in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from maestro.fleet import AcceleratorSpec
@@ -27,10 +27,9 @@ class AcceleratorLedger:
     replicas: Mapping[str, Replica] = field(default_factory=dict)
     guests: Mapping[str, Replica] = field(default_factory=dict)
 
-    def residents(self) -> Iterator[Replica]:
+    def residents(self) -> tuple[Replica, ...]:
         """Every replica that takes this accelerator, alone or with others."""
-        yield from self.replicas.values()
-        yield from self.guests.values()
+        return (*self.replicas.values(), *self.guests.values())
 
     @property
     def charged_bytes(self) -> int:
@@ -45,7 +44,7 @@ class AcceleratorLedger:
     @property
     def running_attempts(self) -> int:
         """Attempts that run on any of its replicas."""
-        return sum(len(replica.reservations) for replica in (*self.replicas.values(), *self.guests.values()))
+        return sum(len(replica.reservations) for replica in self.residents())
 
     def find(self, key: ReplicaKey) -> Replica:
         """The replica in this very life; StaleCommandError where there is none or another generation."""

@@ -121,16 +121,24 @@ class Dispatch:
         workflow = self._state.workflows[stage.key.workflow]
         options = {(o.model, o.kind): o for o in self._costing.cost(workflow, stage).options}
         before = {workflow.stages[stage_id].ran_in_cluster for stage_id in stage.spec.after} - {""}
-        reuse = {(r.model, r.accelerator): r.saved_s for r in self._prefixes.reuse(workflow, stage)}
-        found = []
-        for model in stage.models:
-            for accelerator in self._state.hosts.of(model):
-                option = options.get((model, accelerator.spec.kind))
-                if option is not None and self._has_room(accelerator, option):
-                    away = bool(before - {accelerator.cluster})
-                    saved_s = reuse.get((model, accelerator.spec.name), 0.0)
-                    found.append(self._site(accelerator, option, saved_s, away=away))
-        return found
+        places = [
+            (accelerator, option)
+            for model in stage.models
+            for accelerator in self._state.hosts.of(model)
+            if (option := options.get((model, accelerator.spec.kind))) is not None
+            and self._has_room(accelerator, option)
+        ]
+        found = self._prefixes.reuse(workflow, stage) if len(places) > 1 else ()  # else there is nothing to choose
+        saved_s = {(reuse.model, reuse.accelerator): reuse.saved_s for reuse in found}
+        return [
+            self._site(
+                accelerator,
+                option,
+                saved_s.get((option.model, accelerator.spec.name), 0.0),
+                away=bool(before - {accelerator.cluster}),
+            )
+            for accelerator, option in places
+        ]
 
     def _has_room(self, accelerator: AcceleratorRecord, option: RunOption) -> bool:
         replica = accelerator.replicas.get(option.model)

@@ -75,8 +75,9 @@ class Execution:
     def _start_planned(self, accelerator: AcceleratorRecord, now: float, outcome: Outcome) -> None:
         """Starts the ordered stages of one accelerator that can start, in order."""
         name, agenda = accelerator.spec.name, self._state.agenda
-        before = {name: _ClaimsBefore(agenda, name, now)}
-        for planned in agenda.pending(name):
+        pending = agenda.pending(name)
+        before = {name: _ClaimsBefore(agenda, name, now)} if pending else {}
+        for planned in pending:
             stage = self._state.stage(planned.key)
             if stage is None or agenda.place.get(planned.key) is not planned:
                 continue  # its workflow has ended, by one that could not start
