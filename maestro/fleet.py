@@ -5,7 +5,7 @@ Amounts are in the units their names say: ``_bytes``, ``_s`` (seconds), ``_token
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -64,6 +64,12 @@ class NodeSpec:
             for names in by_kind.values()
             for first in range(0, len(names) - size + 1, size)
         )
+
+    def groups_of(self, size: int, kinds: Container[str]) -> tuple[tuple[AcceleratorSpec, ...], ...]:
+        """The same groups as accelerators, those of ``kinds`` alone."""
+        by_name = {accelerator.name: accelerator for accelerator in self.accelerators}
+        found = (tuple(by_name[name] for name in names) for names in self.groups(size))
+        return tuple(group for group in found if group[0].kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,10 @@ class ModelSpec:
     def share_bytes(self, whole_bytes: int) -> int:
         """What each accelerator of a replica holds of ``whole_bytes`` of it, rounded up."""
         return equal_share(whole_bytes, self.tensor_parallel_size)
+
+    def resident_share_bytes(self, pool_bytes: int = 0) -> int:
+        """What each accelerator of a resident replica holds whatever runs on it, with a pool of ``pool_bytes``."""
+        return self.share_bytes(self.fixed_bytes + pool_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,4 +81,4 @@ def _smallest(group: _Group) -> AcceleratorSpec:
 def _resident_bytes(model: ModelSpec, accelerator: AcceleratorSpec) -> int:
     """What a replica takes of each of its accelerators, its pool, or where KV is elastic one full context, included."""
     kv_bytes = model.context_tokens * model.kv_bytes_per_token if accelerator.kv_elastic else model.kv_pool_bytes
-    return model.share_bytes(model.fixed_bytes + kv_bytes)
+    return model.resident_share_bytes(kv_bytes)

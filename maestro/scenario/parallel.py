@@ -14,12 +14,8 @@ from maestro.scenario.weights import ModelFolder
 
 def groups_of(scenario: Scenario, model: ModelSection) -> list[tuple[AcceleratorSpec, ...]]:
     """The accelerators that a replica of the model can take at once, of kinds that it has speeds for."""
-    found = []
-    for node in scenario.nodes.values():
-        by_name = {spec.name: spec for spec in node.spec.accelerators}
-        groups = (tuple(by_name[name] for name in names) for names in node.spec.groups(model.tensor_parallel_size))
-        found += [group for group in groups if group[0].kind in model.speeds]
-    return found
+    size, kinds = model.tensor_parallel_size, model.speeds
+    return [group for node in scenario.nodes.values() for group in node.spec.groups_of(size, kinds)]
 
 
 def check_parallel(scenario: Scenario) -> Iterator[Problem]:

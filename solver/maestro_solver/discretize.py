@@ -129,7 +129,7 @@ class Discretization:
 
     def _held(self, model: ModelSpec, pool_bytes: int) -> int:
         """What a replica with a pool of that size holds of each of its accelerators."""
-        return self.grid.units_up(model.share_bytes(model.fixed_bytes) + model.share_bytes(pool_bytes))
+        return self.grid.units_up(model.resident_share_bytes(pool_bytes))
 
     def _replicas(self) -> Iterator[GridReplica]:
         for position, accelerator in enumerate(self.snapshot.accelerators):

@@ -102,7 +102,7 @@ class StageOptions:
         """The largest reservation that a replica of each pair could ever hold; -1 where none can be."""
         for model, position in loads:
             spec = self._specs[model]
-            held = self._grid.units_up(spec.share_bytes(spec.fixed_bytes))
+            held = self._grid.units_up(spec.resident_share_bytes())
             self._widen(model, position, held, self._grid.units_down(spec.kv_pool_bytes))
         for replica in replicas:
             if not replica.draining:

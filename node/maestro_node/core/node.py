@@ -84,7 +84,7 @@ class NodeCore:
         if not self._is_new_life(key, ledger):
             return False
         smallest_bytes = min(self._ledger(name).spec.memory_bytes for name in (key.accelerator, *peers))
-        elastic_bytes = max(0, smallest_bytes - model.share_bytes(model.fixed_bytes)) * model.tensor_parallel_size
+        elastic_bytes = max(0, smallest_bytes - model.resident_share_bytes()) * model.tensor_parallel_size
         budget_bytes = kv_pool_bytes or elastic_bytes
         self._put_replica(
             Replica(key, model, ReplicaPhase.LOADING, kv_pool_bytes, budget_bytes, now_s, peers=peers),

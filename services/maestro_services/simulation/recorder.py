@@ -83,7 +83,7 @@ class Recorder:
                 {
                     "model": replica.model.name,
                     "phase": str(replica.phase),
-                    "fixed_bytes": replica.model.share_bytes(replica.model.fixed_bytes) if replica.on_device else 0,
+                    "fixed_bytes": replica.model.resident_share_bytes() if replica.on_device else 0,
                     "pool_bytes": replica.model.share_bytes(replica.kv_pool_bytes) if replica.on_device else 0,
                     "reserved_bytes": replica.model.share_bytes(replica.reserved_bytes),
                     "used_bytes": round(used_bytes / replica.model.tensor_parallel_size),

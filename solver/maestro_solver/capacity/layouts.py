@@ -158,5 +158,5 @@ class _LayoutSearch:
                 value=self._group.kind,
             )
         pool_bytes = 0 if self._group.kv_elastic else model.kv_pool_bytes
-        held_bytes = model.share_bytes(model.fixed_bytes) + model.share_bytes(pool_bytes)
+        held_bytes = model.resident_share_bytes(pool_bytes)
         return OperatingPoint(1, pool_bytes, held_bytes, {})

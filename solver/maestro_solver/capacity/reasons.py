@@ -117,7 +117,7 @@ def _holds(problem: CapacityProblem, group: AcceleratorGroup, demand: Demand) ->
     if not group.kv_elastic and request_bytes > model.kv_pool_bytes:
         return False
     pool_bytes = request_bytes if group.kv_elastic else model.kv_pool_bytes
-    return model.share_bytes(model.fixed_bytes) + model.share_bytes(pool_bytes) <= group.memory_bytes
+    return model.resident_share_bytes(pool_bytes) <= group.memory_bytes
 
 
 def _memory_reason(problem: CapacityProblem, groups: list[AcceleratorGroup], demand: Demand) -> str:

@@ -78,7 +78,7 @@ def operating_points(
                 and (at_once := concurrent_requests(model, demand, batch, pool_bytes)) > 0
             }
             if needed:
-                held_bytes = model.share_bytes(model.fixed_bytes) + model.share_bytes(pool_bytes)
+                held_bytes = model.resident_share_bytes(pool_bytes)
                 points.append(OperatingPoint(batch, pool_bytes, held_bytes, needed))
     return _undominated(points)
 

@@ -94,9 +94,8 @@ def budget(case: Case) -> Iterator[Violation]:
 
 
 def _residency_demand(case: Case, residency: Residency) -> Demand:
-    held = _share(case, residency.model, residency.kv_pool_bytes)
-    if residency.model in case.snapshot.models:
-        held += _share(case, residency.model, case.snapshot.models[residency.model].fixed_bytes)
+    model, pool_bytes = case.snapshot.models.get(residency.model), residency.kv_pool_bytes
+    held = pool_bytes if model is None else model.resident_share_bytes(pool_bytes)
     end_s = math.inf if residency.end_s is None else residency.end_s
     return Demand(residency.load_start_s, end_s, held, not residency.initial)
 

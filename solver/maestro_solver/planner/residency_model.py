@@ -161,7 +161,7 @@ class ResidencyModel:
         """What a replica holds of each of its accelerators before any stage runs."""
         model = self._snapshot.models[pair[0]]
         pool_bytes = 0 if self._states[pair[1]].kv_elastic else model.kv_pool_bytes
-        return model.share_bytes(model.fixed_bytes) + model.share_bytes(pool_bytes)
+        return model.resident_share_bytes(pool_bytes)
 
     def _fix(self, model: ModelSpec, accelerator: AcceleratorState, resident: cp_model.IntVar) -> None:
         phase = _phases(accelerator).get(model.name)

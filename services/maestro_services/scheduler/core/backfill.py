@@ -106,7 +106,7 @@ def resident_bytes(accelerator: AcceleratorRecord, models: Mapping[str, ModelSpe
 def share_of(replica: ReplicaRecord, models: Mapping[str, ModelSpec]) -> int:
     """What a replica takes of each of its accelerators whatever runs on it, bytes."""
     model = models[replica.model]
-    return model.share_bytes(model.fixed_bytes + replica.kv_pool_bytes)
+    return model.resident_share_bytes(replica.kv_pool_bytes)
 
 
 def _holds(accelerator: AcceleratorRecord, models: Mapping[str, ModelSpec], share_bytes: int, claims: Claims) -> bool:

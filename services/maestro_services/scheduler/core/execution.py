@@ -159,7 +159,7 @@ class Execution:
     def _needed_bytes(self, accelerator: AcceleratorRecord, load: PlannedLoad) -> int:
         """What would be taken of one accelerator with the load, and with the stages that are to start before it."""
         model = self._models[load.model]
-        needed = resident_bytes(accelerator, self._models) + model.share_bytes(model.fixed_bytes + load.kv_pool_bytes)
+        needed = resident_bytes(accelerator, self._models) + model.resident_share_bytes(load.kv_pool_bytes)
         needed += self._sleep.kept_bytes(accelerator, load.model)
         if accelerator.spec.kv_elastic:
             pending = self._state.agenda.pending(accelerator.spec.name)

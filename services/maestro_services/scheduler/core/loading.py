@@ -162,7 +162,7 @@ class Loading:
         """By how much the model would overfill one of the accelerators that it takes."""
         elastic = accelerator.spec.kv_elastic
         needed = resident_bytes(accelerator, self._models) - accelerator.spec.memory_bytes
-        needed += model.share_bytes(model.fixed_bytes + (0 if elastic else model.kv_pool_bytes))
+        needed += model.resident_share_bytes(0 if elastic else model.kv_pool_bytes)
         return needed + (accelerator.share_held_bytes if elastic else 0)
 
     def _freed_bytes(self, keeper: AcceleratorRecord, model: str) -> int:

@@ -22,7 +22,7 @@ def may_load(state: SchedulerState, accelerator: AcceleratorRecord, model: Model
     """
     members = accelerator.members(model.name)
     pool = 0 if accelerator.spec.kv_elastic else model.kv_pool_bytes
-    share_bytes = model.share_bytes(model.fixed_bytes + pool)
+    share_bytes = model.resident_share_bytes(pool)
     return (
         len(members) == model.tensor_parallel_size
         and all(share_bytes <= member.spec.memory_bytes for member in members)
@@ -58,4 +58,4 @@ def _room(accelerator: AcceleratorRecord, model: ModelSpec, pool_bytes: int) -> 
     if not accelerator.spec.kv_elastic:
         return pool_bytes
     smallest_bytes = min(member.spec.memory_bytes for member in accelerator.members(model.name))
-    return (smallest_bytes - model.share_bytes(model.fixed_bytes)) * model.tensor_parallel_size
+    return (smallest_bytes - model.resident_share_bytes()) * model.tensor_parallel_size

@@ -83,13 +83,12 @@ class SchedulerState:
 
     def _add_groups(self, node: NodeSpec, model: ModelSpec) -> None:
         """The accelerators of each group know each other."""
-        for names in node.groups(model.tensor_parallel_size):
-            first, *others = (self.accelerators[name] for name in names)
-            if first.spec.kind in model.speeds:
-                self.groups[model.name, first.spec.name] = names
-                first.groups[model.name] = (first, *others)
-                for other in others:
-                    other.kept_by[model.name] = first
+        for group in node.groups_of(model.tensor_parallel_size, model.speeds):
+            first, *others = members = tuple(self.accelerators[spec.name] for spec in group)
+            self.groups[model.name, first.spec.name] = tuple(spec.name for spec in group)
+            first.groups[model.name] = members
+            for other in others:
+                other.kept_by[model.name] = first
 
     def next_sequence(self) -> int:
         """A new transition number."""

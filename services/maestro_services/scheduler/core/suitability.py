@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from maestro.fleet import AcceleratorSpec, Fleet, ModelSpec, NodeSpec
+from maestro.fleet import AcceleratorSpec, Fleet, ModelSpec
 from maestro.placeholders import quoted_stages
 from maestro.prompt import ContextLimitError, FittedPrompt
 from maestro.reasons import Reason
@@ -117,24 +115,20 @@ def largest_reservations(fleet: Fleet) -> dict[str, int]:
     nodes = [node for cluster in fleet.clusters for node in cluster.nodes]
     largest: dict[str, int] = {}
     for name, model in fleet.models.items():
-        pools = [_largest_pool(group, model) for node in nodes for group in _groups(node, model)]
+        pools = [
+            _largest_pool(group, model)
+            for node in nodes
+            for group in node.groups_of(model.tensor_parallel_size, model.speeds)
+        ]
         if any(pool > 0 for pool in pools):
             largest[name] = max(pools)
     return largest
-
-
-def _groups(node: NodeSpec, model: ModelSpec) -> Iterator[tuple[AcceleratorSpec, ...]]:
-    """The accelerators that a replica can take at once."""
-    by_name = {spec.name: spec for spec in node.accelerators}
-    for names in node.groups(model.tensor_parallel_size):
-        if by_name[names[0]].kind in model.speeds:
-            yield tuple(by_name[name] for name in names)
 
 
 def _largest_pool(group: tuple[AcceleratorSpec, ...], model: ModelSpec) -> int:
     """KV memory beside the model alone on its accelerators; not positive where it does not fit."""
     smallest_bytes = min(spec.memory_bytes for spec in group)
     if group[0].kv_elastic:
-        return (smallest_bytes - model.share_bytes(model.fixed_bytes)) * model.tensor_parallel_size
-    fits = model.share_bytes(model.fixed_bytes + model.kv_pool_bytes) <= smallest_bytes
+        return (smallest_bytes - model.resident_share_bytes()) * model.tensor_parallel_size
+    fits = model.resident_share_bytes(model.kv_pool_bytes) <= smallest_bytes
     return model.kv_pool_bytes if fits else 0

@@ -132,7 +132,7 @@ class SimulatedAccelerators:
         return min(self._free_on(name) for name in replica.accelerators) * len(replica.accelerators)
 
     def _free_on(self, accelerator: str) -> float:
-        held = sum(r.model.share_bytes(r.model.fixed_bytes) + r.used_share_bytes for r in self._on[accelerator])
+        held = sum(r.model.resident_share_bytes() + r.used_share_bytes for r in self._on[accelerator])
         return self._memory_bytes[accelerator] - held
 
     def _overflows_s(self) -> list[float]:
@@ -167,12 +167,10 @@ def engine_name(accelerator: str, model: str) -> str:
 def simulated(node: NodeSpec, models: Mapping[str, ModelSpec]) -> dict[str, SimulatedAccelerators]:
     """Empty simulated accelerators, by the name of each; those that share a model are simulated together."""
     together = {spec.name: {spec.name} for spec in node.accelerators}
-    kinds = {spec.name: spec.kind for spec in node.accelerators}
     for model in models.values():
-        for names in node.groups(model.tensor_parallel_size):
-            if kinds[names[0]] in model.speeds:
-                joined = set().union(*(together[name] for name in names))
-                together.update((name, joined) for name in joined)
+        for group in node.groups_of(model.tensor_parallel_size, model.speeds):
+            joined = set().union(*(together[spec.name] for spec in group))
+            together.update((name, joined) for name in joined)
     found: dict[str, SimulatedAccelerators] = {}
     for spec in node.accelerators:
         if spec.name not in found:
