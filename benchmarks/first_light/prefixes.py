@@ -1,10 +1,11 @@
 """What prefix reuse saves, and whether stages go where it does, on two real vLLM engines that serve one model.
 
-    python benchmarks/first_light/prefixes.py [--conversations 20] [--in-flight 2] [--json]
+    python benchmarks/first_light/prefixes.py [--conversations 20] [--in-flight 1] [--json]
 
 A conversation is a question with a long preamble; when it is answered, two stages follow: one goes on with the same
 messages, the other has a prompt as long that begins in another way. Printed is how long each kind of stage waited for
-its first token once its engine had it, and how many of those that go on ran on the replica of the question.
+its first token once its engine had it, and how many of those that go on ran on the replica of the question. With more
+than one conversation in flight both kinds of stages meet on an engine, which reads their prompts one after the other.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def main() -> None:
     """Runs everything and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--conversations", type=int, default=20)
-    parser.add_argument("--in-flight", type=int, default=2)
+    parser.add_argument("--in-flight", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mo-") as name:
