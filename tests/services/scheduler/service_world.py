@@ -10,6 +10,7 @@ from pathlib import Path
 
 from maestro.client import AsyncClient
 from maestro.costs import LengthForecast
+from maestro.events import StageTokens
 from maestro.fleet import (
     AcceleratorSpec,
     ClusterSpec,
@@ -113,6 +114,13 @@ def diamond(**changes: object) -> WorkflowSpec:
         call("last", "left", "right", models=("critic",)),
     )
     return replace(WorkflowSpec(app="essays", stages=stages), **changes)  # type: ignore[arg-type]
+
+
+async def producing(client: AsyncClient, workflow_id: str, stage_id: str) -> None:
+    """Waits until a stage's tokens come. One that is told to run may not have reached its node yet."""
+    async for event in client.watch(workflow_id, tokens=True):
+        if isinstance(event, StageTokens) and event.stage_id == stage_id:
+            return
 
 
 @dataclass

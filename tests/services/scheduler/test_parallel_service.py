@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 from parallel_fleet import NODE, fleet
-from service_world import World, call, world
+from service_world import World, call, producing, world
 
-from maestro.status import StageState, WorkflowState
+from maestro.status import WorkflowState
 from maestro.workflow import WorkflowSpec
 from maestro_services.cli.fleet_client import AcceleratorView, list_nodes
 
@@ -18,12 +17,6 @@ def long_stage() -> WorkflowSpec:
     """A stage of the wide model that runs for seconds."""
     long = call("long", models=("wide",), max_tokens=1200)
     return WorkflowSpec("essays", (replace(long, sampling=replace(long.sampling, min_tokens=1200, ignore_eos=True)),))
-
-
-async def running(maestro: World, workflow_id: str) -> None:
-    """Returns once the only stage runs."""
-    while (await maestro.client.get(workflow_id)).stages[0].state is not StageState.RUNNING:
-        await asyncio.sleep(0.05)
 
 
 async def accelerators(maestro: World) -> dict[str, AcceleratorView]:
@@ -46,7 +39,7 @@ async def test_a_replica_and_its_attempt_are_taken_over_by_the_next_scheduler(tm
     """Tests that memory on every accelerator is known again, and that nothing is loaded or run twice."""
     async with world(tmp_path, of=fleet()) as maestro:
         workflow_id = await maestro.client.submit(long_stage())
-        await running(maestro, workflow_id)
+        await producing(maestro.client, workflow_id, "long")
         before = await accelerators(maestro)
         place = next(name for name, found in before.items() if found.replicas)
         (replica,) = before[place].replicas
@@ -64,7 +57,7 @@ async def test_a_replica_and_its_attempt_are_taken_over_by_the_next_scheduler(tm
 async def test_a_node_that_comes_back_without_its_engines_loads_the_model_again(tmp_path: Path) -> None:
     async with world(tmp_path, of=fleet()) as maestro:
         workflow_id = await maestro.client.submit(long_stage())
-        await running(maestro, workflow_id)
+        await producing(maestro.client, workflow_id, "long")
         await maestro.stop_node(NODE)
         await maestro.start_node(NODE)
         result = await maestro.client.result(workflow_id, timeout_s=100)

@@ -12,13 +12,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from service_world import call, diamond, sleeping_fleet, world
+from service_world import call, diamond, producing, sleeping_fleet, world
 
 from maestro.errors import ConflictError, InvalidInputError, NotFoundError
 from maestro.events import StageChanged, StageTokens, WorkflowChanged
 from maestro.plan import PlanSource
 from maestro.reasons import Reason
-from maestro.status import StageState, WorkflowState
+from maestro.status import WorkflowState
 from maestro.v1 import fleet_pb2, fleet_pb2_grpc, scheduler_pb2, scheduler_pb2_grpc
 from maestro.workflow import LlmStage, ToolStage, WorkflowSpec
 
@@ -29,14 +29,6 @@ def long_stage(stage_id: str = "long") -> LlmStage:
     """A stage that takes a few seconds."""
     stage = call(stage_id, max_tokens=1200)
     return replace(stage, sampling=replace(stage.sampling, min_tokens=1200, ignore_eos=True))
-
-
-async def running(client: object, workflow_id: str, stage_id: str) -> None:
-    """Waits until a stage runs."""
-    async for event in client.watch(workflow_id):  # type: ignore[attr-defined]
-        changed = isinstance(event, StageChanged) and event.status.id == stage_id
-        if changed and event.status.state is StageState.RUNNING:
-            return
 
 
 async def test_workflows_run_to_their_end_under_plans_of_the_solver(tmp_path: Path) -> None:
@@ -73,7 +65,7 @@ async def test_what_was_accepted_is_finished_by_the_next_scheduler(tmp_path: Pat
     """Tests invariant: every accepted workflow ends, whoever has to end it."""
     async with world(tmp_path) as maestro:
         workflow_id = await maestro.client.submit(WorkflowSpec("essays", (long_stage(), call("b", "long"))))
-        await running(maestro.client, workflow_id, "long")
+        await producing(maestro.client, workflow_id, "long")
         await maestro.stop_scheduler()
         await maestro.restart_scheduler()
         result = await maestro.client.result(workflow_id, timeout_s=60)
@@ -86,7 +78,7 @@ async def test_what_was_accepted_is_finished_by_the_next_scheduler(tmp_path: Pat
 async def test_a_node_that_goes_away_loses_its_stages_to_another(tmp_path: Path) -> None:
     async with world(tmp_path) as maestro:
         workflow_id = await maestro.client.submit(WorkflowSpec("essays", (long_stage(),)))
-        await running(maestro.client, workflow_id, "long")
+        await producing(maestro.client, workflow_id, "long")
         status = await maestro.client.get(workflow_id)
         await maestro.stop_node(status.stages[0].accelerator.removesuffix("-gpu"))
         result = await maestro.client.result(workflow_id, timeout_s=60)
@@ -113,7 +105,7 @@ async def test_the_same_key_with_another_payload_is_refused(tmp_path: Path) -> N
 async def test_a_running_workflow_can_be_cancelled(tmp_path: Path) -> None:
     async with world(tmp_path) as maestro:
         workflow_id = await maestro.client.submit(WorkflowSpec("essays", (long_stage(),)))
-        await running(maestro.client, workflow_id, "long")
+        await producing(maestro.client, workflow_id, "long")
         assert await maestro.client.cancel(workflow_id) is WorkflowState.CANCELLED
         assert await maestro.client.cancel(workflow_id) is WorkflowState.CANCELLED
         status = await maestro.client.get(workflow_id)
