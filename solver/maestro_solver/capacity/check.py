@@ -87,9 +87,8 @@ def _check_accelerator(
 ) -> Iterator[str]:
     models = problem.fleet.models
     taken = sum(
-        -(-whole_bytes // models[one.model].tensor_parallel_size)
-        for one in replicas
-        for whole_bytes in (models[one.model].weights_bytes + models[one.model].overhead_bytes, one.kv_pool_bytes)
+        -(-(model.weights_bytes + model.overhead_bytes + one.kv_pool_bytes) // model.tensor_parallel_size)
+        for one, model in ((one, models[one.model]) for one in replicas)
     )
     if taken > spec.memory_bytes:
         yield f"{spec.name}: {taken} bytes are taken, it has {spec.memory_bytes}"

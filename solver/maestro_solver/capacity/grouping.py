@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,26 +23,11 @@ Block = tuple[Place, ...]
 """Like neighbours of one node, as many as a replica takes; it is named by the first."""
 
 
-class _Traits(NamedTuple):
-    """What is equal of all accelerators of a group."""
-
-    limited_cluster: str | None
-    kind: str
-    memory_bytes: int
-    slots: int
-    kv_elastic: bool
-    pinned: frozenset[str]
-    block: Block
-    """The block of a pinned tensor-parallel model, which is a group of its own; else empty."""
-
-
 @dataclass(frozen=True, slots=True)
-class AcceleratorGroup:
-    """Accelerators that are alike, down to the models pinned on them.
+class Traits:
+    """What is equal of accelerators that are alike, down to the models pinned on them.
 
     Those of a cluster with a limit of its own are apart from others; ``limited_cluster`` None: no such limit.
-    ``blocks`` gives by size the blocks that replicas can take of them. A larger block is made up of smaller ones: each
-    size divides the next.
     """
 
     limited_cluster: str | None
@@ -52,6 +36,24 @@ class AcceleratorGroup:
     slots: int
     kv_elastic: bool
     pinned: frozenset[str]
+
+
+_Alike = tuple[Traits, Block]
+"""What all accelerators of a group have in common.
+
+The block is that of a pinned tensor-parallel model, which is a group of its own; else it is empty.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceleratorGroup:
+    """Accelerators that are alike.
+
+    ``blocks`` gives by size the blocks that replicas can take of them. A larger block is made up of smaller ones: each
+    size divides the next.
+    """
+
+    traits: Traits
     places: tuple[Place, ...]
     blocks: Mapping[int, tuple[Block, ...]]
 
@@ -69,13 +71,14 @@ def group_accelerators(fleet: Fleet, demanded: Collection[str] = ()) -> tuple[Ac
                 "models", f"take {smaller} and {larger} accelerators each", remedy="use sizes that divide each other"
             )
     pinned_blocks = _pinned_blocks(fleet)
-    traits_of = {place: _traits(fleet, spec, place, pinned_blocks) for place, spec in _accelerators(fleet)}
-    places: defaultdict[_Traits, list[Place]] = defaultdict(list)
-    for place, traits in traits_of.items():
-        places[traits].append(place)
+    alike = {place: _alike(fleet, spec, place, pinned_blocks) for place, spec in _accelerators(fleet)}
     return tuple(
-        AcceleratorGroup(*traits[:-1], places=tuple(found), blocks=_blocks(fleet, traits, traits_of, sizes))
-        for traits, found in places.items()
+        AcceleratorGroup(
+            traits,
+            places=tuple(place for place, found in alike.items() if found == (traits, pinned_block)),
+            blocks={len(pinned_block): (pinned_block,)} if pinned_block else _blocks(fleet, traits, alike, sizes),
+        )
+        for traits, pinned_block in dict.fromkeys(alike.values())
     )
 
 
@@ -106,22 +109,20 @@ def _pinned_blocks(fleet: Fleet) -> dict[Place, Block]:
     }
 
 
-def _traits(fleet: Fleet, spec: AcceleratorSpec, place: Place, pinned_blocks: Mapping[Place, Block]) -> _Traits:
+def _alike(fleet: Fleet, spec: AcceleratorSpec, place: Place, pinned_blocks: Mapping[Place, Block]) -> _Alike:
     block = pinned_blocks.get(place, ())
     names = {member.accelerator for member in block} or {spec.name}
     pinned = frozenset(model.name for model in fleet.models.values() if names & model.pinned_on)
     limited = place.cluster if place.cluster in fleet.budget.per_cluster else None
-    return _Traits(limited, spec.kind, spec.memory_bytes, spec.slots, spec.kv_elastic, pinned, block)
+    return Traits(limited, spec.kind, spec.memory_bytes, spec.slots, spec.kv_elastic, pinned), block
 
 
 def _blocks(
-    fleet: Fleet, traits: _Traits, traits_of: Mapping[Place, _Traits], sizes: Collection[int]
+    fleet: Fleet, traits: Traits, alike: Mapping[Place, _Alike], sizes: Collection[int]
 ) -> dict[int, tuple[Block, ...]]:
     """The blocks of accelerators with those traits, by size; sizes of which there is none are left out."""
-    if traits.block:
-        return {len(traits.block): (traits.block,)}
     found = {
-        size: tuple(block for block in _all_blocks(fleet, size) if all(traits_of[place] == traits for place in block))
+        size: tuple(block for block in _all_blocks(fleet, size) if all(alike[place] == (traits, ()) for place in block))
         for size in ([1] if traits.pinned else sizes)
     }
     return {size: blocks for size, blocks in found.items() if blocks}

@@ -74,8 +74,8 @@ class _LayoutSearch:
 
     def run(self) -> Iterator[tuple[tuple[str, OperatingPoint], ...]]:
         """Yield the combinations of (model, point) worth using, those of fewer models first."""
-        demanded = sorted({demand.model for demand in self._problem.demands} - self._group.pinned)
-        frontier = [tuple(sorted(self._group.pinned))]
+        demanded = sorted({demand.model for demand in self._problem.demands} - self._group.traits.pinned)
+        frontier = [tuple(sorted(self._group.traits.pinned))]
         while frontier and self.examined <= MAX_EXAMINED:
             for models in frontier:
                 if models:
@@ -89,15 +89,15 @@ class _LayoutSearch:
 
     def _extends(self, models: tuple[str, ...], added: str) -> bool:
         """Whether ``added`` comes next in order, so that each set is met once, and may still be added."""
-        own = models[len(self._group.pinned) :]
+        own = models[len(self._group.traits.pinned) :]
         return len(models) < self._problem.max_models and (not own or added > own[-1])
 
     def _fits(self, models: tuple[str, ...]) -> bool:
         """Whether the models fit at their cheapest; if not, no larger set does."""
         choices = [self._points_of(model, len(models)) for model in models]
-        if not all(choices) or len(models) > self._group.slots:
+        if not all(choices) or len(models) > self._group.traits.slots:
             return False
-        return sum(min(point.memory_bytes for point in points) for points in choices) <= self._group.memory_bytes
+        return sum(min(point.memory_bytes for point in points) for points in choices) <= self._group.traits.memory_bytes
 
     def _combinations(self, models: tuple[str, ...]) -> Iterator[tuple[tuple[str, OperatingPoint], ...]]:
         """Yield the combinations of points that fit and in which no single point can be bettered."""
@@ -116,8 +116,8 @@ class _LayoutSearch:
                 yield tuple(zip(models, points, strict=True))
 
     def _feasible(self, points: tuple[OperatingPoint, ...]) -> bool:
-        fits = sum(point.memory_bytes for point in points) <= self._group.memory_bytes
-        return fits and sum(point.batch for point in points) <= self._group.slots
+        fits = sum(point.memory_bytes for point in points) <= self._group.traits.memory_bytes
+        return fits and sum(point.batch for point in points) <= self._group.traits.slots
 
     def _improvable(self, points: tuple[OperatingPoint, ...], choices: list[tuple[OperatingPoint, ...]]) -> bool:
         """Whether one point can be replaced by another that serves strictly more, within memory and slots."""
@@ -142,21 +142,21 @@ class _LayoutSearch:
         points = operating_points(
             self._problem,
             model,
-            self._group.kind,
-            slots=self._group.slots,
-            kv_elastic=self._group.kv_elastic,
+            self._group.traits.kind,
+            slots=self._group.traits.slots,
+            kv_elastic=self._group.traits.kv_elastic,
             active_models=active_models,
         )
-        return (*points, self._idle_point(model)) if model.name in self._group.pinned else points
+        return (*points, self._idle_point(model)) if model.name in self._group.traits.pinned else points
 
     def _idle_point(self, model: ModelSpec) -> OperatingPoint:
         """Return the point of a pinned replica that serves nothing: it takes its memory and one slot all the same."""
-        if self._group.kind not in model.speeds:
+        if self._group.traits.kind not in model.speeds:
             raise InvalidInputError(
                 f"models.{model.name}.pinned_on",
                 "names an accelerator of a kind that the model has no speed for",
-                value=self._group.kind,
+                value=self._group.traits.kind,
             )
-        pool_bytes = 0 if self._group.kv_elastic else model.kv_pool_bytes
+        pool_bytes = 0 if self._group.traits.kv_elastic else model.kv_pool_bytes
         held_bytes = model.resident_share_bytes(pool_bytes)
         return OperatingPoint(1, pool_bytes, held_bytes, {})

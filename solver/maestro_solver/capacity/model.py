@@ -119,7 +119,7 @@ class CapacityModel:
         for index, group in enumerate(self._layouts.groups):
             for size, blocks in group.blocks.items():
                 used = self._accelerators(program, {index}, at_least=size)
-                if group.pinned:
+                if group.traits.pinned:
                     program.lp += used == size * len(blocks)
                 else:
                     program.lp += used <= size * len(blocks)
@@ -127,7 +127,9 @@ class CapacityModel:
     def _stay_within_limits(self, program: _Program) -> None:
         program.lp += self._accelerators(program) <= self._limits.total
         for cluster, limit in self._limits.per_cluster.items():
-            groups = {index for index, group in enumerate(self._layouts.groups) if group.limited_cluster == cluster}
+            groups = {
+                index for index, group in enumerate(self._layouts.groups) if group.traits.limited_cluster == cluster
+            }
             program.lp += self._accelerators(program, groups) <= limit
 
     def _serve_what_is_asked(self, program: _Program, *, serve_all: bool) -> None:

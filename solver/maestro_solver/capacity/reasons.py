@@ -30,10 +30,10 @@ def obstacles(problem: CapacityProblem, layouts: Layouts) -> dict[str, Shortfall
 def pinning_conflict(layouts: Layouts, budget: int, per_cluster: Mapping[str, int]) -> Shortfall | None:
     """Return why pinned replicas cannot all be resident: too little memory, or too small a budget."""
     holding = {layout.group for layout in layouts.layouts}
-    pinned = [(index, group) for index, group in enumerate(layouts.groups) if group.pinned]
+    pinned = [(index, group) for index, group in enumerate(layouts.groups) if group.traits.pinned]
     for index, group in pinned:
         if index not in holding:
-            names = ", ".join(sorted(group.pinned))
+            names = ", ".join(sorted(group.traits.pinned))
             return _never(
                 "", Binding.PINNED, f"the models pinned on {group.places[0].accelerator} ({names}) do not fit together"
             )
@@ -42,7 +42,7 @@ def pinning_conflict(layouts: Layouts, budget: int, per_cluster: Mapping[str, in
         reason = f"pinned replicas alone take {taken} accelerators, the budget is {budget}"
         return Shortfall("", Binding.PINNED, reason, least_accelerators=None, least_is_proven=False)
     for cluster, limit in per_cluster.items():
-        taken = sum(len(group.places) for _, group in pinned if group.limited_cluster == cluster)
+        taken = sum(len(group.places) for _, group in pinned if group.traits.limited_cluster == cluster)
         if taken > limit:
             return _never(
                 "",
@@ -72,9 +72,9 @@ def fleet_too_small(served: Mapping[str, float], fleet_size: int, *, limited_by_
 def _obstacle(problem: CapacityProblem, layouts: Layouts, demand: Demand) -> Shortfall:
     """Return the first thing that no accelerator gets past: speed, size, context, memory, latency, pinned models."""
     model = problem.fleet.models[demand.model]
-    with_speed = [group for group in layouts.groups if group.kind in model.speeds]
+    with_speed = [group for group in layouts.groups if group.traits.kind in model.speeds]
     if not with_speed:
-        kinds = sorted({group.kind for group in layouts.groups})
+        kinds = sorted({group.traits.kind for group in layouts.groups})
         return _never(
             demand.name,
             Binding.NO_SPEED,
@@ -95,7 +95,7 @@ def _obstacle(problem: CapacityProblem, layouts: Layouts, demand: Demand) -> Sho
     holding = [group for group in with_speed if _holds(problem, group, demand)]
     if not holding:
         return _never(demand.name, Binding.MEMORY, _memory_reason(problem, with_speed, demand))
-    fastest_s = min(request_s(model.speeds[group.kind], demand, 1, 1) for group in holding)
+    fastest_s = min(request_s(model.speeds[group.traits.kind], demand, 1, 1) for group in holding)
     if fastest_s > demand.max_latency_s:
         reason = (
             f"a request of {demand.name!r} alone takes {fastest_s:.3g} s at best, "
@@ -114,10 +114,10 @@ def _holds(problem: CapacityProblem, group: AcceleratorGroup, demand: Demand) ->
     if model.tensor_parallel_size not in group.blocks:
         return False
     request_bytes = kv_bytes(model, demand.tokens)
-    if not group.kv_elastic and request_bytes > model.kv_pool_bytes:
+    if not group.traits.kv_elastic and request_bytes > model.kv_pool_bytes:
         return False
-    pool_bytes = request_bytes if group.kv_elastic else model.kv_pool_bytes
-    return model.resident_share_bytes(pool_bytes) <= group.memory_bytes
+    pool_bytes = request_bytes if group.traits.kv_elastic else model.kv_pool_bytes
+    return model.resident_share_bytes(pool_bytes) <= group.traits.memory_bytes
 
 
 def _memory_reason(problem: CapacityProblem, groups: list[AcceleratorGroup], demand: Demand) -> str:
@@ -126,7 +126,7 @@ def _memory_reason(problem: CapacityProblem, groups: list[AcceleratorGroup], dem
         model.share_bytes(whole_bytes) / _GIGABYTE
         for whole_bytes in (model.fixed_bytes, kv_bytes(model, demand.tokens), model.kv_pool_bytes)
     )
-    largest_gigabytes = max(group.memory_bytes for group in groups) / _GIGABYTE
+    largest_gigabytes = max(group.traits.memory_bytes for group in groups) / _GIGABYTE
     size = model.tensor_parallel_size
     return (
         f"model {model.name!r} takes {fixed:.3g} GB and a request of {demand.name!r} "

@@ -44,7 +44,7 @@ def realise(problem: CapacityProblem, layouts: Layouts, solution: Solution | Non
         loads, shares = _loads(layout, index, solution)
         group = layouts.groups[layout.group]
         count = solution.counts[index]
-        if not group.pinned:
+        if not group.traits.pinned:
             serves = any(shares.values())  # requests of no tokens take a replica, though they load none
             count = min(count, max(int(serves), math.ceil(max(loads.values()) - _TOLERANCE)))
         used += count * layout.size
@@ -88,7 +88,7 @@ def _replicas_at(
             cluster=place.cluster,
             node=place.node,
             accelerator=place.accelerator,
-            kind=group.kind,
+            kind=group.traits.kind,
             batch=point.batch,
             kv_pool_bytes=point.kv_pool_bytes,
             load=within * load * problem.utilisation,

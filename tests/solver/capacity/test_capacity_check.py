@@ -82,3 +82,14 @@ def test_limits_of_the_problem_are_those_that_count() -> None:
     short = replace(CASE.fleet.models["m"], context_tokens=5)
     shorter = replace(CASE, fleet=replace(CASE.fleet, models={**CASE.fleet.models, "m": short}))
     assert any("longer than the context" in found for found in violations(shorter, PLAN))
+
+
+def test_a_replica_fills_its_accelerators_to_the_last_byte() -> None:
+    """Weights and pool are shared out together: half of 401 + 101 bytes is 251, not 201 + 51."""
+    wide = problem(
+        fleet(model("wide", weights_bytes=401, kv_pool_bytes=101, size=2), memory_bytes=251),
+        demand("d", "wide", requests_per_s=0.1),
+    )
+    plan = solve(wide, 2, 20.0)
+    assert plan.replicas
+    assert violations(wide, plan) == ()
