@@ -10,14 +10,13 @@ of one thread, which a busy machine changes less than it changes the clock.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
 from dataclasses import dataclass, field
 
 import numpy as np
-from replay import POLICIES, Run, replay
+from replay import Run, replay, run_options
 
 from maestro.plan import Plan
 from maestro.snapshot import Snapshot
@@ -42,7 +41,7 @@ class TimedPlanner(ChargedPlanner):
 
 def main() -> int:
     """Run what the arguments say; 0 if plans take at most what is charged for them on average."""
-    arguments = _arguments()
+    arguments = run_options(__doc__).parse_args()
     run = Run(arguments.decides, arguments.seed, arguments.rate, arguments.duration)
     seconds = np.array(replay(run, TimedPlanner).seconds[1:])  # the first one loads compiled code
     ratio = seconds[:, 1] / seconds[:, 0]
@@ -59,15 +58,6 @@ def main() -> int:
 
 def _percentiles(values: np.ndarray) -> dict[str, float]:
     return {f"p{share}": round(float(np.percentile(values, share)), 4) for share in PERCENTILES}
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--decides", choices=sorted(POLICIES), default="residency")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=0.706, help="workflows a second")
-    parser.add_argument("--duration", type=float, default=600.0, help="seconds in which workflows arrive")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from later import moments_later, still_to_do
-from replay import POLICIES, Run, replay
+from replay import Run, replay, run_options
 
 from maestro.plan import Plan
 from maestro.snapshot import Snapshot
@@ -70,11 +70,7 @@ def figures_of(pairs: Sequence[tuple[int, int]]) -> dict[str, float]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--decides", choices=sorted(POLICIES), default="residency")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=0.706, help="workflows a second")
-    parser.add_argument("--duration", type=float, default=600.0, help="seconds in which workflows arrive")
+    parser = run_options(__doc__)
     parser.add_argument("--churn", type=float, help="weight of churn, in place of the scenario's")
     return parser.parse_args()
 

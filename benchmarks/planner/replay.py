@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,6 +39,16 @@ class Run:
     rate_per_s: float
     duration_s: float
     churn: float | None = None
+
+
+def run_options(what: str) -> ArgumentParser:
+    """A parser of the options that say which run a program described by ``what`` looks at."""
+    parser = ArgumentParser(description=what, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--decides", choices=sorted(POLICIES), default="residency")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=0.706, help="workflows a second")
+    parser.add_argument("--duration", type=float, default=600.0, help="seconds in which workflows arrive")
+    return parser
 
 
 def replay(run: Run, planner_of: Callable[[PlannerConfig], AnyPlanner]) -> AnyPlanner:
