@@ -166,3 +166,8 @@ class Fleet:
 def equal_share(whole_bytes: int, members: int) -> int:
     """What each of so many accelerators holds of a whole, rounded up."""
     return -(-whole_bytes // members)
+
+
+def place_text(*accelerators: str) -> str:
+    """Return where a replica is: its accelerator, or all that it takes: 'gpu-0+gpu-1'."""
+    return "+".join(accelerators)

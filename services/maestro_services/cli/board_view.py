@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from maestro.events import Event, StageChanged, StageRestarted, WorkflowChanged
+from maestro.fleet import place_text
 from maestro.reasons import Reason
 from maestro.status import StageState, StageStatus, WorkflowState, WorkflowStatus
 from maestro_services.cli.board import Board, Phase, StageRow, phase_of
-from maestro_services.cli.wording import place_text
 
 _STYLES = {
     Phase.WAITING: "dim",
@@ -86,7 +86,7 @@ def _cells(row: StageRow, now_s: float) -> Iterator[str]:
     yield stage.id
     yield stage.role
     yield stage.model
-    yield place_text(stage.accelerator, stage.peers)
+    yield place_text(stage.accelerator, *stage.peers)
     yield _state_text(stage, now_s)
     yield _tokens_text(row)
     yield _forecast_text(stage)
@@ -99,7 +99,7 @@ def _folded_row(board: Board, status: WorkflowStatus) -> _Cells:
 
 
 def _stage_line(stage: StageStatus, now_s: float) -> str:
-    placed = f" as {stage.model} on {place_text(stage.accelerator, stage.peers)}" if stage.accelerator else ""
+    placed = f" as {stage.model} on {place_text(stage.accelerator, *stage.peers)}" if stage.accelerator else ""
     return f"{_state_text(stage, now_s)}{placed}{_usage_text(stage)}"
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from maestro.client import PlanReport
+from maestro.fleet import place_text
 from maestro.status import StageStatus, WorkflowState, WorkflowStatus
 from maestro_services.cli.fleet_client import NodeView
-from maestro_services.cli.wording import place_text
 
 
 class LoadCounter:
@@ -76,7 +76,7 @@ def summarise(statuses: Iterable[WorkflowStatus], plan: PlanReport, counter: Loa
         reserved_tokens=sum(stage.kv_reserved_tokens for stage in stages),
         used_tokens=sum(stage.usage.prompt_tokens + stage.usage.completion_tokens for stage in stages if stage.usage),
         within_p95=sum(_within_p95(stage) for stage in stages),
-        placements=dict(Counter(f"{stage.model} on {place_text(stage.accelerator, stage.peers)}" for stage in stages)),
+        placements=dict(Counter(f"{stage.model} on {place_text(stage.accelerator, *stage.peers)}" for stage in stages)),
         attempts=sum(stage.attempts for stage in stages),
         loads=counter.loads,
         swaps=counter.swaps,

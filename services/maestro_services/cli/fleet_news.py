@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from maestro.fleet import place_text
 from maestro.snapshot import ReplicaPhase
 from maestro_services.cli.fleet_client import NodeView, ReplicaView
-from maestro_services.cli.wording import place_text
 
 _Seen = dict[tuple[str, str, int], ReplicaView]
 
@@ -36,11 +36,11 @@ class FleetNews:
         for key, replica in replicas.items():
             before = self._replicas.get(key)
             if before is None or before.phase is not replica.phase:
-                yield _line(place_text(key[0], replica.peers), replica)
+                yield _line(place_text(key[0], *replica.peers), replica)
         present = {(accelerator, model) for accelerator, model, _ in replicas}
         for (accelerator, model, _), before in self._replicas.items():
             if (accelerator, model) not in present and before.phase is not ReplicaPhase.FAILED:
-                yield f"{model} is gone from {place_text(accelerator, before.peers)}"
+                yield f"{model} is gone from {place_text(accelerator, *before.peers)}"
 
 
 def _line(place: str, replica: ReplicaView) -> str:

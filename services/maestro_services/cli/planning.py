@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maestro.errors import InvalidInputError
+from maestro.fleet import place_text
 from maestro_services.cli.json_files import read_json, write_json
 from maestro_services.cli.limits import check_limit
 from maestro_services.cli.output import JsonOption, emit, emit_json
@@ -118,4 +119,4 @@ def _view(snapshot: Snapshot, plan: Plan, report: PlanReport) -> RenderableType:
 
 def _place(snapshot: Snapshot, entry: Assignment | Residency) -> str:
     """Return all the accelerators that a replica takes."""
-    return "+".join(snapshot.members(entry.model, entry.accelerator))
+    return place_text(*snapshot.members(entry.model, entry.accelerator))

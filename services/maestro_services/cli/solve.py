@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maestro.fleet import place_text
 from maestro_services.cli.output import JsonOption, emit, notices
-from maestro_services.cli.wording import counted, place_text
+from maestro_services.cli.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -87,4 +88,4 @@ def _place(replica: PlannedReplica, scenario: Scenario) -> str:
     """Return all the accelerators that a replica takes."""
     size = scenario.model_specs[replica.model].tensor_parallel_size
     groups = scenario.nodes[replica.node].spec.groups(size)
-    return next(place_text(first, tuple(peers)) for first, *peers in groups if first == replica.accelerator)
+    return next(place_text(*members) for members in groups if members[0] == replica.accelerator)

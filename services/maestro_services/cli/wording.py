@@ -10,11 +10,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def place_text(accelerator: str, peers: tuple[str, ...]) -> str:
-    """Return where a replica is: its accelerator, or all that it takes: 'gpu-0+gpu-1'."""
-    return "+".join((accelerator, *peers))
-
-
 def instant_text(unix_s: float, now_s: float, zone: tzinfo | None = None) -> str:
     """Return the time of day in ``zone`` (None: the local one), with the date where it is another than at ``now_s``."""
     when, now = (datetime.fromtimestamp(at_s, UTC).astimezone(zone) for at_s in (unix_s, now_s))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from maestro.fleet import place_text
 from maestro.reasons import Reason
 from maestro.status import StageState, StageStatus, WorkflowState, WorkflowStatus
-from maestro_services.cli.wording import counted, instant_text, place_text
+from maestro_services.cli.wording import counted, instant_text
 
 
 def progress_text(workflow: WorkflowStatus) -> str:
@@ -74,7 +75,7 @@ def _telling(stage: StageStatus) -> tuple[bool, int, bool]:
 def _cells(stage: StageStatus, now_s: float) -> tuple[str, ...]:
     reason = "" if stage.reason is None else stage.reason.removeprefix("waiting_for_").replace("_", " ")
     why = ": ".join(part for part in (reason, stage.detail) if part)
-    where = f"{stage.model} on {place_text(stage.accelerator, stage.peers)}" if stage.accelerator else ""
+    where = f"{stage.model} on {place_text(stage.accelerator, *stage.peers)}" if stage.accelerator else ""
     seconds = "" if stage.started_at_s is None else f"{_seconds(stage, stage.started_at_s, now_s):.1f}"
     tokens = "" if stage.usage is None else str(stage.usage.completion_tokens)
     forecast = stage.forecast

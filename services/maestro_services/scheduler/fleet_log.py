@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from maestro.fleet import place_text
 from maestro.plan import Plan, Provenance
 from maestro.snapshot import ReplicaPhase
 from maestro_services.scheduler.core.events import (
@@ -67,19 +68,16 @@ class FleetLog:
                 _log_replica(replica)
         for (accelerator, model), known in before.items():
             if (accelerator, model) not in now and known.phase is not ReplicaPhase.FAILED:
-                log.info("%s was evicted from %s", model, _place(known))
+                log.info("%s was evicted from %s", model, place_text(known.accelerator, *known.peers))
         self._replicas[event.node] = now
 
 
 def _log_replica(replica: ReplicaReport) -> None:
+    place = place_text(replica.accelerator, *replica.peers)
     match replica.phase:
         case ReplicaPhase.FAILED:
-            log.warning("%s failed on %s: %s", replica.model, _place(replica), replica.detail)
+            log.warning("%s failed on %s: %s", replica.model, place, replica.detail)
         case ReplicaPhase.READY:
-            log.info("%s is ready on %s after %.1f s", replica.model, _place(replica), replica.load_s)
+            log.info("%s is ready on %s after %.1f s", replica.model, place, replica.load_s)
         case phase:
-            log.info("%s is %s on %s", replica.model, phase, _place(replica))
-
-
-def _place(replica: ReplicaReport) -> str:
-    return "+".join((replica.accelerator, *replica.peers))
+            log.info("%s is %s on %s", replica.model, phase, place)

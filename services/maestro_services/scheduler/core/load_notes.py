@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from maestro.fleet import WeightTier
+from maestro.fleet import WeightTier, place_text
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase
+from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.records import StageRecord
 from maestro_services.scheduler.core.state import SchedulerState
 
@@ -32,7 +33,7 @@ def _under_way(state: SchedulerState, stage: StageRecord, now: float) -> str:
     tier = WeightTier.HOST if accelerator.replicas[model].waking else WeightTier.DISK
     about_s = state.load_s(accelerator, state.config.fleet.models[model], tier)
     so_far_s = max(0.0, about_s - (ready_at_s - now))
-    return f"waiting for {model} to load on {accelerator.spec.name} ({so_far_s:.0f} s of about {about_s:.0f} s)"
+    return f"waiting for {model} to load on {_place(accelerator, model)} ({so_far_s:.0f} s of about {about_s:.0f} s)"
 
 
 def _failed(state: SchedulerState, stage: StageRecord, now: float) -> str:
@@ -49,4 +50,8 @@ def _failed(state: SchedulerState, stage: StageRecord, now: float) -> str:
     failures = accelerator.load_failures[model]
     times = "once" if failures == 1 else f"{failures} times in a row"
     again = f", tried again in {again_at_s - now:.0f} s" if again_at_s > now else ""
-    return f"{model} failed to load on {accelerator.spec.name} {times}{again}"
+    return f"{model} failed to load on {_place(accelerator, model)} {times}{again}"
+
+
+def _place(accelerator: AcceleratorRecord, model: str) -> str:
+    return place_text(accelerator.spec.name, *accelerator.peers(model))
