@@ -59,7 +59,7 @@ class AcceleratorLedger:
 
     def with_replica(self, replica: Replica) -> AcceleratorLedger:
         """The ledger with this replica in place of the model's former one; DoesNotFitError where memory is short."""
-        changed = self._with(replica.key, {replica.key.model: replica})
+        changed = self._with(replica.key, replica)
         if changed.free_bytes < 0:
             raise DoesNotFitError(
                 f'{replica.key}: "{self.spec.name}" has {self.spec.memory_bytes} bytes and would be charged '
@@ -71,7 +71,7 @@ class AcceleratorLedger:
     def without_replica(self, key: ReplicaKey) -> AcceleratorLedger:
         """The ledger after the replica is gone; NotReadyError where it is busy."""
         self.find(key).require_idle()
-        return self._with(key, {})
+        return self._with(key, None)
 
     def with_attempt(self, key: ReplicaKey, attempt_id: str, reserved_bytes: int) -> AcceleratorLedger:
         """The ledger with the attempt admitted.
@@ -95,10 +95,11 @@ class AcceleratorLedger:
         """The replicas here that are named by this accelerator, or by others."""
         return self.replicas if accelerator == self.spec.name else self.guests
 
-    def _with(self, key: ReplicaKey, instead: Mapping[str, Replica]) -> AcceleratorLedger:
-        """The ledger with something in place of the model's replica."""
-        kept = {**self._named_by(key.accelerator)}
-        if not instead:
-            kept.pop(key.model)
-        changed = {**kept, **instead}
+    def _with(self, key: ReplicaKey, replica: Replica | None) -> AcceleratorLedger:
+        """The ledger with ``replica``, or nothing, in place of the model's former one."""
+        changed = dict(self._named_by(key.accelerator))
+        if replica is None:
+            del changed[key.model]
+        else:
+            changed[key.model] = replica
         return replace(self, replicas=changed) if key.accelerator == self.spec.name else replace(self, guests=changed)
