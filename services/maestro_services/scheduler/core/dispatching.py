@@ -12,6 +12,7 @@ from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase, RunOption, StageKey
 from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
 from maestro_services.scheduler.core.backfill import room
+from maestro_services.scheduler.core.clearing import Clearing
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.execution import Execution
 from maestro_services.scheduler.core.loading import Loading
@@ -37,8 +38,9 @@ class Dispatch:
         loading: Loading,
         prefixes: Prefixes,
     ) -> None:
-        """The parts it works on; it owns none of them."""
+        """The parts it works on; it owns none of them but what makes room."""
         self._state = state
+        self._clearing = Clearing(state, execution)
         self._costing = costing
         self._execution = execution
         self._starter = starter
@@ -57,7 +59,8 @@ class Dispatch:
         if self._explain_no_node():
             return
         self._ordering.reorder(self._state, now)
-        self._start_in_order(now, outcome)
+        without_room = self._start_in_order(now, outcome)
+        self._clearing.consider(without_room, now, outcome)
         plans_load = self._state.config.dispatch is None and not self._state.planner_down
         self._loading.consider(now, turns_only=plans_load)
         if self._state.touched:
@@ -74,18 +77,20 @@ class Dispatch:
         self._nodeless = nodeless
         return nodeless
 
-    def _start_in_order(self, now: float, outcome: Outcome) -> None:
-        """Goes through the most wanted stages until each model's next one has no room."""
-        models = set(self._state.ready.models())
+    def _start_in_order(self, now: float, outcome: Outcome) -> list[StageRecord]:
+        """Goes through the most wanted stages until each model's next one has no room, and returns those."""
+        models, without_room = set(self._state.ready.models()), list[StageRecord]()
         while models:
             key = self._state.ready.first(models)
             if key is None:
-                return
+                break
             if self._ordering.demote_hopeless(self._state, (key,), now):
                 continue
             stage = self._state.stage(key)
             if stage is None or not self._start(stage, key, now, outcome):
                 models.difference_update(stage.models if stage is not None else models)
+                without_room += [stage] if stage is not None else []
+        return without_room
 
     def _start(self, stage: StageRecord, key: StageKey, now: float, outcome: Outcome) -> bool:
         """Whether the stage has left the queue: it was started, or turned out not to be able to run."""

@@ -120,7 +120,7 @@ class Execution:
         if any(model in place.stages_held or self._before_eviction(place, model, load) for place, model in leaving):
             return
         for place, model in leaving:
-            self._unload(place, model, now, outcome)
+            self.unload(place, model, now, outcome)
         if self._leaving(load) or links_are_taken(self._state, keeper.node, now):
             return
         if self._make_room(keeper, load, now, outcome):
@@ -164,7 +164,7 @@ class Execution:
         if accelerator.spec.kv_elastic:
             pending = self._state.agenda.pending(accelerator.spec.name)
             before = [p for p in pending if p.start_at_s < load.load_at_s]
-            needed += accelerator.share_held_bytes
+            needed += accelerator.share_held_bytes + sum(accelerator.promised.values())
             needed += sum(self._models[p.model].share_bytes(p.kv_bytes) for p in before)
         return needed
 
@@ -177,17 +177,10 @@ class Execution:
             accelerator, over_bytes, load.model, outcome
         ):
             return
-        idle = [
-            (keeper, r)
-            for keeper, r in residents
-            if r.phase is ReplicaPhase.READY
-            and r.model not in keeper.stages_held
-            and not self._state.agenda.pending(keeper.spec.name, r.model)
-            and keeper.spec.name not in self._models[r.model].pinned_on
-        ]
+        idle = [(keeper, r) for keeper, r in residents if self.may_leave(keeper, r)]
         if idle:
             keeper, replica = min(idle, key=lambda found: found[1].last_used_s)
-            self._unload(keeper, replica.model, now, outcome)
+            self.unload(keeper, replica.model, now, outcome)
         elif not accelerator.stages_held:
             self._state.plan_wanted = True
 
@@ -207,7 +200,18 @@ class Execution:
         place, peers = (accelerator.node, accelerator.spec.name), accelerator.peers(load.model)
         outcome.effects.append(LoadReplica(*place, load.model, load.generation, load.kv_pool_bytes, peers))
 
-    def _unload(self, accelerator: AcceleratorRecord, model: str, now: float, outcome: Outcome) -> None:
+    def may_leave(self, keeper: AcceleratorRecord, replica: ReplicaRecord) -> bool:
+        """Whether a replica is idle and not pinned, and nothing is ordered for it or has had room made for it."""
+        return (
+            replica.phase is ReplicaPhase.READY
+            and replica.model not in keeper.stages_held
+            and replica.model not in keeper.promised
+            and not self._state.agenda.pending(keeper.spec.name, replica.model)
+            and keeper.spec.name not in self._models[replica.model].pinned_on
+        )
+
+    def unload(self, accelerator: AcceleratorRecord, model: str, now: float, outcome: Outcome) -> None:
+        """Takes an idle replica off the device, unless its node has just refused that."""
         replica = accelerator.replicas.get(model)
         if replica is None or replica.phase is ReplicaPhase.DRAINING or now < replica.no_unload_before_s:
             return

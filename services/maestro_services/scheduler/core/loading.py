@@ -18,7 +18,7 @@ from maestro_services.scheduler.core.backfill import resident_bytes, share_of
 from maestro_services.scheduler.core.links import links_are_taken
 from maestro_services.scheduler.core.pace import Pace
 from maestro_services.scheduler.core.replica_records import ReplicaRecord
-from maestro_services.scheduler.core.rooms import SERVING, may_load
+from maestro_services.scheduler.core.rooms import SERVING, can_have_room, may_load
 from maestro_services.scheduler.core.sleep import Sleep
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.heuristics.dispatch import DispatchPolicy, LoadSite, Resident
@@ -29,7 +29,7 @@ TURN_LOADS = 2.0
 
 
 PLAN_FIRST_S = 2.0
-"""So long, beyond the interval between plans, a model without a replica waits for a plan to give it one."""
+"""So long, beyond the interval between plans, what plans can provide for waits for them: a replica, or room."""
 
 
 _Place = tuple[AcceleratorRecord, ReplicaRecord]
@@ -77,10 +77,11 @@ class Loading:
 
     def _consider(self, model: ModelSpec, now: float, *, turns_only: bool) -> None:
         wait_s = self._wait_s(model.name)
-        if self._replicas(model.name):
+        if any(self._can_have_room(accelerator, model) for accelerator in self._replicas(model.name)):
             self._homeless_since_s.pop(model.name, None)
         else:
             self._homeless_since_s.setdefault(model.name, now)
+            wait_s = float("inf")
         if wait_s <= self._quickest_s[model.name] or (turns_only and not self._is_left_out(model.name, now)):
             return
         sites = [site for a in self._state.usable() if (site := self._site(a, model, wait_s, now)) is not None]
@@ -116,6 +117,7 @@ class Loading:
         if (
             model.name in accelerator.replicas
             or not may_load(self._state, accelerator, model)
+            or not self._can_have_room(accelerator, model)
             or any(self._is_promised(member) for member in members)
             or links_are_taken(self._state, accelerator.node, now)
             or not self._within_budget(members)
@@ -208,6 +210,14 @@ class Loading:
         key = self._state.ready.first((model,))
         stage = self._state.stage(key) if key is not None else None
         return stage.typical_s * self._pace.of_model(model) if stage is not None else 0.0
+
+    def _can_have_room(self, accelerator: AcceleratorRecord, model: ModelSpec) -> bool:
+        """Whether a replica there has, or could be given, the memory that the model's next stage reserves."""
+        key = self._state.ready.first((model.name,))
+        stage = self._state.stage(key) if key is not None else None
+        options = stage.cost.options if stage is not None and stage.cost is not None else ()
+        kv_bytes = next((option.kv_bytes for option in options if option.model == model.name), 0)
+        return can_have_room(accelerator, model, self._models, kv_bytes)
 
     def _replicas(self, model: str) -> list[AcceleratorRecord]:
         """The accelerators where the model serves or will, and is not to leave."""

@@ -7,13 +7,16 @@ the planner is down does the heuristic order loads as well.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 from maestro.plan import Assignment, Residency
 from maestro.reasons import Reason
 from maestro.snapshot import ReplicaPhase, StageKey
 from maestro_services.scheduler.core.agenda import PlannedLoad, PlannedStage
+from maestro_services.scheduler.core.clearing import Clearing
 from maestro_services.scheduler.core.execution import Execution
+from maestro_services.scheduler.core.loading import PLAN_FIRST_S
 from maestro_services.scheduler.core.ordering import Ordering
 from maestro_services.scheduler.core.outcome import Outcome
 from maestro_services.scheduler.core.records import StageRecord
@@ -31,8 +34,9 @@ class Placement:
     """Finds places for stages of the ready queue."""
 
     def __init__(self, state: SchedulerState, snapshots: Snapshots, execution: Execution, ordering: Ordering) -> None:
-        """The parts it works on; it owns none of them."""
+        """The parts it works on; it owns none of them but what makes room."""
         self._state = state
+        self._clearing = Clearing(state, execution)
         self._snapshots = snapshots
         self._execution = execution
         self._ordering = ordering
@@ -51,11 +55,12 @@ class Placement:
         self._ordering.reorder(self._state, now)
         keys = self._most_wanted(now)
         attempt = (keys, self._state.planner_down)
-        if not keys or (not moved and attempt == self._fruitless):
-            return
-        placed = self._place(keys, now, outcome)
-        self._fruitless = None if placed else attempt
-        self._execution.advance(now, outcome)
+        if keys and (moved or attempt != self._fruitless):
+            placed = self._place(keys, now, outcome)
+            self._fruitless = None if placed else attempt
+            self._execution.advance(now, outcome)
+        if moved:
+            self._clearing.consider(self._without_room(keys, now), now, outcome)
 
     def _place(self, keys: list[StageKey], now: float, outcome: Outcome) -> bool:
         """Whether any of the stages found a place. One that cannot start may take its whole workflow with it."""
@@ -90,6 +95,16 @@ class Placement:
     def _has_room(self, key: StageKey, largest: Rooms) -> bool:
         stage = self._state.stage(key)
         return stage is not None and self._snapshots.has_room(stage, largest)
+
+    def _without_room(self, keys: list[StageKey], now: float) -> Iterator[StageRecord]:
+        """Those of the stages that plans had the time to place and have not, and ordered ones that lack memory."""
+        patience_s = self._state.config.min_plan_interval_s + PLAN_FIRST_S
+        for key in (*keys, *self._state.agenda.place):
+            stage = self._state.stage(key)
+            if stage is not None and stage.ready and now - (stage.ready_at_s or now) > patience_s:
+                placed = key in self._state.agenda.place
+                if not placed or stage.reason is Reason.WAITING_FOR_KV:
+                    yield stage
 
     def _explain_no_node(self) -> bool:
         """Whether no accelerator is there to place anything on. Ready stages are told so, and told when one is.

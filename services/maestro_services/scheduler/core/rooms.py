@@ -53,6 +53,31 @@ def has_room(options: Iterable[RunOption], largest: Rooms) -> bool:
     return any(option.kv_bytes <= largest.get((option.model, option.kind), -1) for option in options)
 
 
+def can_have_room(
+    accelerator: AcceleratorRecord, model: ModelSpec, models: Mapping[str, ModelSpec], kv_bytes: int
+) -> bool:
+    """Whether a reservation fits beside the model where KV is elastic, once all that is not pinned there has left.
+
+    Fixed pools are the same everywhere: which reservations they hold is known before a stage is ready.
+    """
+    if not accelerator.spec.kv_elastic:
+        return True
+    own_bytes = model.resident_share_bytes() + model.share_bytes(kv_bytes)
+    return all(
+        own_bytes + _pinned_bytes(member, model, models) <= member.spec.memory_bytes
+        for member in accelerator.members(model.name)
+    )
+
+
+def _pinned_bytes(accelerator: AcceleratorRecord, but: ModelSpec, models: Mapping[str, ModelSpec]) -> int:
+    """What replicas of other models take of an accelerator that they never leave."""
+    return sum(
+        models[replica.model].resident_share_bytes(replica.kv_pool_bytes)
+        for keeper, replica in accelerator.residents()
+        if replica.model != but.name and keeper.spec.name in models[replica.model].pinned_on
+    )
+
+
 def _room(accelerator: AcceleratorRecord, model: ModelSpec, pool_bytes: int) -> int:
     """The largest reservation beside the model alone: as much as the smallest of its accelerators has a share of."""
     if not accelerator.spec.kv_elastic:
