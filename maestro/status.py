@@ -51,7 +51,7 @@ class StageStatus:
 
     ``replica_generation`` names the life of the replica that the last attempt was sent to, ``peers`` the accelerators
     that it takes beside ``accelerator``, if it is tensor-parallel. ``first_token_at_s`` is known once the stage has
-    succeeded.
+    succeeded. Of the attempts, ``lost_attempts`` were lost with their node and ``refused_attempts`` not taken by it.
     """
 
     id: str
@@ -74,6 +74,8 @@ class StageStatus:
     ended_at_s: float | None = None
     first_token_at_s: float | None = None
     peers: tuple[str, ...] = ()
+    lost_attempts: int = 0
+    refused_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

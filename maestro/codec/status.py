@@ -85,6 +85,8 @@ def stage_status_to_proto(status: StageStatus) -> pb.StageStatus:
         accelerator=status.accelerator,
         peers=status.peers,
         attempts=status.attempts,
+        lost_attempts=status.lost_attempts,
+        refused_attempts=status.refused_attempts,
         attempt_id=status.attempt_id,
         replica_generation=status.replica_generation,
         forecast=_forecast_to_proto(status.forecast),
@@ -112,6 +114,8 @@ def stage_status_from_proto(message: pb.StageStatus) -> StageStatus:
         accelerator=message.accelerator,
         peers=tuple(message.peers),
         attempts=message.attempts,
+        lost_attempts=message.lost_attempts,
+        refused_attempts=message.refused_attempts,
         attempt_id=message.attempt_id,
         replica_generation=message.replica_generation,
         forecast=LengthForecast(forecast.p50_tokens, forecast.p90_tokens, forecast.p95_tokens)

@@ -43,7 +43,11 @@ class SchedulerSection(Section):
     submit_queue: Count = Field(
         default=1024, description="Workflows that may wait to be committed; beyond it: overloaded."
     )
-    max_attempts: Count = Field(default=3, description="Attempts of a stage before it fails for good.")
+    max_attempts: Count = Field(default=3, description="Failed attempts of a stage before it fails for good.")
+    max_losses: Count = Field(
+        default=10,
+        description="Attempts of a stage lost with their nodes before it fails for good; they do not count as failed.",
+    )
     retry_backoff_s: Seconds = Field(
         default=1.0,
         alias="retry_backoff",

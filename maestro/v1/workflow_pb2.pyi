@@ -496,6 +496,8 @@ class StageStatus(_message.Message):
     REPLICA_GENERATION_FIELD_NUMBER: _builtins.int
     FIRST_TOKEN_AT_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
+    LOST_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    REFUSED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The stage's id."""
     state: Global___StageState.ValueType
@@ -522,6 +524,10 @@ class StageStatus(_message.Message):
     """How the engine ended the output: stop, length or tool_calls."""
     replica_generation: _builtins.int
     """Which life of the replica the last attempt was sent to."""
+    lost_attempts: _builtins.int
+    """Of the attempts, those that were lost with their node; bounded by scheduler.max_losses, not by max_attempts."""
+    refused_attempts: _builtins.int
+    """Of the attempts, those that their node would not take; they do not count as failures."""
     @_builtins.property
     def forecast(self) -> Global___LengthForecast:
         """Predicted output length."""
@@ -573,10 +579,12 @@ class StageStatus(_message.Message):
         replica_generation: _builtins.int = ...,
         first_token_at: _timestamp_pb2.Timestamp | None = ...,
         peers: _abc.Iterable[_builtins.str] | None = ...,
+        lost_attempts: _builtins.int = ...,
+        refused_attempts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "first_token_at", b"first_token_at", "forecast", b"forecast", "ready_at", b"ready_at", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "attempt_id", b"attempt_id", "attempts", b"attempts", "detail", b"detail", "ended_at", b"ended_at", "finish_reason", b"finish_reason", "first_token_at", b"first_token_at", "forecast", b"forecast", "id", b"id", "kv_reserved_tokens", b"kv_reserved_tokens", "model", b"model", "output", b"output", "peers", b"peers", "ready_at", b"ready_at", "reason", b"reason", "replica_generation", b"replica_generation", "role", b"role", "started_at", b"started_at", "state", b"state", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "attempt_id", b"attempt_id", "attempts", b"attempts", "detail", b"detail", "ended_at", b"ended_at", "finish_reason", b"finish_reason", "first_token_at", b"first_token_at", "forecast", b"forecast", "id", b"id", "kv_reserved_tokens", b"kv_reserved_tokens", "lost_attempts", b"lost_attempts", "model", b"model", "output", b"output", "peers", b"peers", "ready_at", b"ready_at", "reason", b"reason", "refused_attempts", b"refused_attempts", "replica_generation", b"replica_generation", "role", b"role", "started_at", b"started_at", "state", b"state", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

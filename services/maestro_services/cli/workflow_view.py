@@ -80,7 +80,11 @@ def _cells(stage: StageStatus, now_s: float) -> tuple[str, ...]:
     tokens = "" if stage.usage is None else str(stage.usage.completion_tokens)
     forecast = stage.forecast
     predicted = "" if forecast is None else f"{forecast.p50_tokens:.0f}/{forecast.p95_tokens:.0f}"
-    return stage.id, stage.role, str(stage.state), why, str(stage.attempts), where, seconds, tokens, predicted
+    return stage.id, stage.role, str(stage.state), why, _attempts(stage), where, seconds, tokens, predicted
+
+
+def _attempts(stage: StageStatus) -> str:
+    return f"{stage.attempts} ({stage.lost_attempts} lost)" if stage.lost_attempts else str(stage.attempts)
 
 
 def _seconds(stage: StageStatus, started_at_s: float, now_s: float) -> float:

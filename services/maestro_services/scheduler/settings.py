@@ -79,7 +79,7 @@ def core_config_of(scenario: Scenario) -> CoreConfig:
         max_snapshot_stages=planner.max_stages,
         min_plan_interval_s=planner.min_interval_s,
         drift=planner.drift,
-        retry=RetryPolicy(service.max_attempts, service.retry_backoff_s),
+        retry=RetryPolicy(service.max_attempts, service.retry_backoff_s, service.max_losses),
         lease_ttl_s=service.lease_ttl_s,
         tool_expected_s=service.tool_expected_s,
         reservation_quantile=scenario.predictor.reservation_quantile,

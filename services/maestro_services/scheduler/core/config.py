@@ -24,13 +24,18 @@ class SloClass:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """At most ``max_attempts`` per stage, ``backoff_s`` before the second, doubled each time up to 30 s."""
+    """At most ``max_attempts`` per stage, ``backoff_s`` before the second, doubled each time up to 30 s.
+
+    Attempts that are lost with their node are no failure of the stage: they do not count, but ``max_losses`` at most
+    are taken.
+    """
 
     max_attempts: int
     backoff_s: float
+    max_losses: int = 10
 
     def delay_s(self, attempts: int) -> float:
-        """Seconds to wait after ``attempts`` attempts have failed."""
+        """Seconds to wait after ``attempts`` attempts have failed or were lost."""
         return float(min(30.0, self.backoff_s * 2 ** max(0, attempts - 1)))
 
 

@@ -10,6 +10,7 @@ from maestro.status import StageState, WorkflowState
 from maestro.workflow import LlmStage
 from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord, Attempt, StoppingAttempt
 from maestro_services.scheduler.core.acceptance import new_stages, weight_of
+from maestro_services.scheduler.core.config import RetryPolicy
 from maestro_services.scheduler.core.costing import Costing
 from maestro_services.scheduler.core.events import (
     AttemptFailed,
@@ -104,14 +105,16 @@ class Lifecycle:
             self.fail_stage(stage, event.reason, event.detail, now, outcome)
             return
         stage.refusals += event.refused
-        failures = stage.attempts - min(stage.refusals, MOST_REFUSALS)
-        if failures >= retry.max_attempts:
-            detail = f"{failures} attempts failed, the last with {event.reason}: {event.detail}"
+        stage.losses += event.reason is Reason.NODE_LOST and not event.refused
+        failures = stage.attempts - stage.losses - min(stage.refusals, MOST_REFUSALS)
+        exhausted = _exhausted(retry, failures, stage.losses)
+        if exhausted:
+            detail = f"{exhausted}, the last attempt with {event.reason}: {event.detail}"
             self.fail_stage(stage, Reason.RETRIES_EXHAUSTED, detail, now, outcome)
             return
         voided, stage.attempt = event.attempt_id, None
         stage.state, stage.reason, stage.detail = StageState.WAITING, event.reason, event.detail
-        stage.not_before_s = now + retry.delay_s(max(1, failures))
+        stage.not_before_s = now + retry.delay_s(max(1, failures + stage.losses))
         self._enqueue(self._state.workflows[event.key.workflow], stage, now)
         self._record(stage, now, outcome, voided_attempt=voided)
         self._state.plan_wanted = True
@@ -257,3 +260,13 @@ class Lifecycle:
     def _record(self, stage: StageRecord, now: float, outcome: Outcome, voided_attempt: str = "") -> None:
         sequence = self._state.next_sequence()
         outcome.transitions.append(StageChanged(sequence, now, stage.key.workflow, stage.status(), voided_attempt))
+
+
+def _exhausted(retry: RetryPolicy, failures: int, losses: int) -> str:
+    """Which bound has been reached, in words; empty where the stage may be tried again."""
+    if losses >= retry.max_losses:
+        return f"{losses} attempts were lost with their nodes (scheduler.max_losses)"
+    if failures >= retry.max_attempts:
+        lost = f", besides {losses} lost with their nodes" if losses else ""
+        return f"{failures} attempts failed (scheduler.max_attempts){lost}"
+    return ""

@@ -46,6 +46,7 @@ class StageRecord:
     reason: Reason | None = Reason.WAITING_FOR_PREDECESSORS
     detail: str = ""
     attempts: int = 0
+    losses: int = 0
     refusals: int = 0
     attempt: Attempt | None = None
     last_attempt_id: str = ""
@@ -100,6 +101,8 @@ class StageRecord:
             accelerator=self.accelerator,
             peers=self.peers,
             attempts=self.attempts,
+            lost_attempts=self.losses,
+            refused_attempts=self.refusals,
             attempt_id=self.last_attempt_id,
             replica_generation=attempt.generation if attempt else 0,
             forecast=forecasts.get(self.model) or next(iter(forecasts.values()), None),

@@ -91,6 +91,7 @@ def _record(state: SchedulerState, restored: RestoredWorkflow) -> WorkflowRecord
 def _apply(state: SchedulerState, stage: StageRecord, status: StageStatus) -> None:
     stage.state, stage.reason, stage.detail = status.state, status.reason, status.detail
     stage.attempts, stage.last_attempt_id = status.attempts, status.attempt_id
+    stage.losses, stage.refusals = status.lost_attempts, status.refused_attempts
     stage.model, stage.accelerator, stage.peers = status.model, status.accelerator, status.peers
     stage.output, stage.usage, stage.finish_reason = status.output, status.usage, status.finish_reason
     stage.ready_at_s, stage.started_at_s, stage.ended_at_s = (
@@ -120,7 +121,7 @@ def _try_again(
     state: SchedulerState, lifecycle: Lifecycle, stage: StageRecord, gone: str, now: float, outcome: Outcome
 ) -> None:
     """The attempt is void, and its node, if it is still there, is told so as of any attempt that nobody knows."""
-    stage.state = StageState.WAITING
+    stage.state, stage.losses = StageState.WAITING, stage.losses + 1
     lifecycle.make_ready(state.workflows[stage.key.workflow], stage, now)
     stage.reason, stage.detail = Reason.NODE_LOST, gone
     changed = StageChanged(state.next_sequence(), now, stage.key.workflow, stage.status(), stage.last_attempt_id)
