@@ -57,6 +57,6 @@ async def _gather(server: str, limit: int) -> StatusReport:
         async for workflow in client.list():
             if len(newest) >= limit:
                 break
-            newest.append(await client.get(workflow.id) if workflow.state is WorkflowState.ACTIVE else workflow)
+            newest.append(await client.get(workflow.id))  # lists are without stages
         is_idle = await anext(client.list(state=WorkflowState.ACTIVE), None) is None
         return StatusReport(nodes, tuple(newest), await client.plan(), await client.predictor(), is_idle, time.time())

@@ -25,7 +25,7 @@ _MIB = 1 << 20
 class StatusReport:
     """What ``maestro status`` shows at ``at_s`` (Unix time).
 
-    ``workflows`` are the newest ones, active ones with their stages; ``is_idle``: no workflow at all is active.
+    ``workflows`` are the newest ones, with their stages; ``is_idle``: no workflow at all is active.
     """
 
     nodes: tuple[NodeView, ...]
@@ -147,7 +147,7 @@ def _workflows_table(workflows: Iterable[WorkflowStatus], now_s: float) -> Table
             workflow.app,
             workflow.slo_class,
             state,
-            progress_text(workflow) if workflow.stages else "",
+            progress_text(workflow),
             instant_text(workflow.accepted_at_s, now_s),
             deadline_text(workflow, now_s),
         )
