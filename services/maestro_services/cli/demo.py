@@ -14,6 +14,7 @@ import typer
 
 from maestro.errors import DeadlineExceededError, MaestroError
 from maestro.status import StageState, WorkflowState
+from maestro_services.cli.limits import check_limit
 from maestro_services.cli.output import JsonOption, console, emit_json, notices
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def demo(
     from maestro.scenario import load
     from maestro_services.cli.demo_workflows import demo_workflows
 
+    check_limit(limit, "the demo")
     load(scenario)  # so that what is wrong with it is said first, and as such
     workflows = demo_workflows(scenario.parent / "workflows")
     asyncio.run(_demo(scenario, workflows, limit, as_json))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maestro.fleet import place_text
+from maestro_services.cli.limits import check_limit
 from maestro_services.cli.output import JsonOption, emit, notices
 from maestro_services.cli.wording import counted
 
@@ -33,6 +34,7 @@ def solve(
     from maestro_solver.capacity import CapacityStatus
     from maestro_solver.capacity import solve as solve_capacity
 
+    check_limit(limit, "solving")
     loaded = load(scenario)
     problem, fleet_size = capacity_problem(loaded), sum(1 for _ in loaded.fleet.accelerators())
     if budget > fleet_size:
