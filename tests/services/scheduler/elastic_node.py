@@ -132,8 +132,12 @@ class Elastic:
 
     def _check_memory(self) -> None:
         """No accelerator holds more than it has."""
-        models = self.driver.config.fleet.models
-        for spec in self.driver.config.fleet.clusters[0].nodes[0].accelerators:
-            weights = sum(models[name].fixed_bytes for at, name in self.held if at == spec.name)
-            kv = sum(attempt.kv_bytes for _, attempt in self.running if attempt.accelerator == spec.name)
-            assert weights + kv <= spec.memory_bytes, f"{spec.name} is overfull"
+        models, records = self.driver.config.fleet.models, self.driver.core._state.accelerators
+        taken = dict.fromkeys(records, 0)
+        for at, name in self.held:
+            for member in records[at].members(name):
+                taken[member.spec.name] += models[name].resident_share_bytes()
+        for _, attempt in self.running:
+            for member in records[attempt.accelerator].members(attempt.model):
+                taken[member.spec.name] += models[attempt.model].share_bytes(attempt.kv_bytes)
+        assert all(taken[name] <= record.spec.memory_bytes for name, record in records.items()), taken

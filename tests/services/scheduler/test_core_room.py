@@ -120,17 +120,34 @@ def test_a_model_is_loaded_where_its_next_stage_has_room_however_short_the_queue
     assert world.ended("w1")
 
 
+@pytest.mark.parametrize("mode", ["plans of residency", "plans of stages"])
+def test_a_stage_that_what_is_pinned_leaves_no_room_for_is_told_so(mode: str) -> None:
+    pinned = replace(model("critic"), pinned_on=frozenset({"gpu-0"}))
+    world = Elastic.of(mode, elastic_fleet(FULL_BYTES, models=(model("writer"), pinned)))
+    world.driver.report("left-node", *held(world, ("critic", 1), ("writer", 2)))
+    world.driver.submit(large())
+    world.go_on(10.0)
+    assert world.driver.stage("only").reason is Reason.NO_ACCELERATOR_FITS
+    assert world.evicted == []
+
+
 @every_mode
 @pytest.mark.parametrize("seed", range(2))
 def test_every_workflow_ends_while_models_compete_for_memory(mode: str, seed: int) -> None:
-    """Tests with drawn sizes and arrivals, three models and slow unloads; the node checks memory and work."""
+    """Tests with drawn sizes and arrivals, a tensor-parallel and a pinned model, and slow unloads.
+
+    The node checks memory, and that nothing at work leaves.
+    """
     drawn = random.Random(seed)
-    names = ("writer", "critic", "editor")
-    fleet = elastic_fleet(FULL_BYTES, models=tuple(model(name) for name in names))
-    world = Elastic.of(mode, fleet, unload_s=1.0, attempt_s=2.0)
+    wide, pinned = (
+        replace(model("wide"), tensor_parallel_size=2),
+        replace(model("critic"), pinned_on=frozenset({"gpu-0"})),
+    )
+    models = (model("writer"), pinned if seed else model("critic"), model("editor"), wide)
+    world = Elastic.of(mode, elastic_fleet(FULL_BYTES, FULL_BYTES, models=models), unload_s=1.0, attempt_s=2.0)
     for index in range(24):
         make = drawn.choice((small, large))
-        world.driver.submit(make(drawn.choice(names)), f"w{index}")
+        world.driver.submit(make(drawn.choice(models).name), f"w{index}")
         world.go_on(drawn.choice((0.0, 1.0, 6.0)), step_s=1.0)
     for _ in range(40):
         world.go_on(10.0, step_s=1.0)

@@ -20,6 +20,7 @@ from maestro_services.scheduler.core.ordering import Ordering
 from maestro_services.scheduler.core.outcome import Outcome
 from maestro_services.scheduler.core.prefixes import Prefixes
 from maestro_services.scheduler.core.records import StageRecord
+from maestro_services.scheduler.core.rooms import can_have_room
 from maestro_services.scheduler.core.starting import Starter
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.heuristics.dispatch import Site
@@ -110,16 +111,21 @@ class Dispatch:
         return True
 
     def _obstacle(self, stage: StageRecord) -> Reason:
-        """Why the stage that is next has no room: its models serve nowhere, or are full where they do."""
+        """Why the stage that is next has no room: its models serve nowhere it could run, or are full where they do."""
+        reserved = {option.model: option.kv_bytes for option in stage.cost.options} if stage.cost is not None else {}
         phases = {
             accelerator.replicas[model].phase
             for model in stage.models
             for accelerator in self._state.hosts.of(model)
             if self._state.is_usable(accelerator.spec.name)
+            and can_have_room(accelerator, self._models[model], self._models, reserved.get(model, 0))
         }
         if ReplicaPhase.READY in phases:
             return Reason.WAITING_FOR_BATCH_SLOT
-        return Reason.WAITING_FOR_LOAD if ReplicaPhase.LOADING in phases else Reason.WAITING_FOR_PLAN
+        if ReplicaPhase.LOADING in phases:
+            return Reason.WAITING_FOR_LOAD
+        fits_nowhere = stage.reason is Reason.NO_ACCELERATOR_FITS  # as was found out when a plan was asked for
+        return Reason.NO_ACCELERATOR_FITS if fits_nowhere else Reason.WAITING_FOR_PLAN
 
     def _sites(self, stage: StageRecord) -> list[Site]:
         """The replicas that have room for the stage now and are not to leave, as the policy sees them."""

@@ -39,11 +39,11 @@ def rooms(state: SchedulerState, *, loads: bool) -> Rooms:
         kind = accelerator.spec.kind
         for replica in accelerator.replicas.values():
             if replica.phase in SERVING:
-                room = _room(accelerator, models[replica.model], replica.kv_pool_bytes)
+                room = _room(accelerator, models[replica.model], models, replica.kv_pool_bytes)
                 found[replica.model, kind] = max(room, found.get((replica.model, kind), 0))
         for model in models.values() if loads else ():
             if may_load(state, accelerator, model):
-                room = _room(accelerator, model, model.kv_pool_bytes)
+                room = _room(accelerator, model, models, model.kv_pool_bytes)
                 found[model.name, kind] = max(room, found.get((model.name, kind), 0))
     return found
 
@@ -60,13 +60,7 @@ def can_have_room(
 
     Fixed pools are the same everywhere: which reservations they hold is known before a stage is ready.
     """
-    if not accelerator.spec.kv_elastic:
-        return True
-    own_bytes = model.resident_share_bytes() + model.share_bytes(kv_bytes)
-    return all(
-        own_bytes + _pinned_bytes(member, model, models) <= member.spec.memory_bytes
-        for member in accelerator.members(model.name)
-    )
+    return not accelerator.spec.kv_elastic or kv_bytes <= _room(accelerator, model, models, 0)
 
 
 def _pinned_bytes(accelerator: AcceleratorRecord, but: ModelSpec, models: Mapping[str, ModelSpec]) -> int:
@@ -78,9 +72,13 @@ def _pinned_bytes(accelerator: AcceleratorRecord, but: ModelSpec, models: Mappin
     )
 
 
-def _room(accelerator: AcceleratorRecord, model: ModelSpec, pool_bytes: int) -> int:
-    """The largest reservation beside the model alone: as much as the smallest of its accelerators has a share of."""
+def _room(accelerator: AcceleratorRecord, model: ModelSpec, models: Mapping[str, ModelSpec], pool_bytes: int) -> int:
+    """The largest reservation beside the model and what is pinned there: the least share any of its accelerators has.
+
+    Where KV comes in fixed pools it is the pool.
+    """
     if not accelerator.spec.kv_elastic:
         return pool_bytes
-    smallest_bytes = min(member.spec.memory_bytes for member in accelerator.members(model.name))
+    members = accelerator.members(model.name)
+    smallest_bytes = min(member.spec.memory_bytes - _pinned_bytes(member, model, models) for member in members)
     return (smallest_bytes - model.resident_share_bytes()) * model.tensor_parallel_size
