@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,8 +78,7 @@ class Deployment:
 
     def scheduler_process(self) -> psutil.Process:
         """The process that ``maestro serve`` runs in."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return next(child for child in children if "serve" in child.cmdline())
+        return next(child for child in self.descendants() if "serve" in _words(child))
 
     def descendants(self) -> list[psutil.Process]:
         """Every process the deployment has."""
@@ -124,6 +123,24 @@ async def deployment(folder: Path, decides: str = "stages") -> AsyncIterator[Dep
         if up.poll() is None:
             up.send_signal(signal.SIGTERM)
         up.wait(timeout=180)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """The command line of a process; empty where it has ended meanwhile, as some that engines start do at once."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def still_there(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended. One may be taken away by its parent at any moment, while it is looked at, too."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def _ready(up: subprocess.Popen[str]) -> dict[str, str]:

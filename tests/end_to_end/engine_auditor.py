@@ -120,10 +120,12 @@ def _replica_line(status: node_pb2.GetStatusResponse, replica: node_pb2.ReplicaS
 def sample(root: int, nodes: NodeObserver, number: int) -> list[dict[str, Any]]:
     """Lines for every replica and engine that lives now; ``number`` says which lines belong together.
 
-    The nodes are asked before and after the engines: what an engine held in between was promised at one of the two.
+    The nodes are asked right before and right after the engines' KV: what an engine held in between was promised at one
+    of the two. Memory is added up before that, since it takes seconds where the machine is busy.
     """
+    engines_found = list(_engine_lines(root))
     before = nodes.replicas()
-    engine_lines = list(_engine_lines(root))
+    engine_lines = [line | {"kv_usage": kv_usage(path)} for line, path in engines_found]
     after = nodes.replicas()
     for line in engine_lines:
         shown = [
@@ -136,20 +138,21 @@ def sample(root: int, nodes: NodeObserver, number: int) -> list[dict[str, Any]]:
     return [*replica_lines, *(stamp | {"kind": "engine"} | line for line in engine_lines)]
 
 
-def _engine_lines(root: int) -> Iterator[dict[str, Any]]:
+def _engine_lines(root: int) -> Iterator[tuple[dict[str, Any], str]]:
+    """For every engine a line, and the socket on which it tells of its KV."""
     for process, path, name, node in engines(root):
         try:
             resident, processes = resident_bytes(process)
         except psutil.NoSuchProcess:
             continue
-        yield {
+        line = {
             "node": node,
             "model": name,
             "pid": process.pid,
             "processes": processes,
             "resident_bytes": resident,
-            "kv_usage": kv_usage(path),
         }
+        yield line, path
 
 
 def main() -> None:

@@ -7,10 +7,9 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from audit import Audit, outgrown_tokens
-from deployment import ROOT, Deployment, deployment
+from deployment import ROOT, Deployment, deployment, still_there
 from plan_checks import (
     RunStage,
     check_that_loads_were_planned,
@@ -83,7 +82,7 @@ async def test_the_main_job_runs_on_real_engines_through_a_swap_and_a_kill(tmp_p
     check_that_loads_were_planned(maestro.lives, loads, stages)
     check_that_stages_ran_where_plans_wanted(maestro.lives, loads, stages)
     check_the_audit(audit, scenario, results)
-    assert [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    assert still_there(processes) == []
 
 
 async def test_plans_of_residency_load_and_swap_real_engines(tmp_path: Path) -> None:

@@ -74,4 +74,4 @@ async def running(config: NodeConfig) -> AsyncGenerator[RunningNode, None]:
     async with grpc.aio.insecure_channel(address.result()) as channel:
         yield RunningNode(address.result(), node_pb2_grpc.NodeServiceStub(channel), channel)
     stop.set()
-    await asyncio.wait_for(serving, 60)
+    await asyncio.wait_for(serving, 240)

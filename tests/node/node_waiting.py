@@ -10,7 +10,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-async def eventually(look: Callable[[], Value | Awaitable[Value]], timeout_s: float = 60) -> Value:
+async def eventually(look: Callable[[], Value | Awaitable[Value]], timeout_s: float = 240) -> Value:
     """The first true value of ``look``; TimeoutError where there is none in time."""
     async with asyncio.timeout(timeout_s):
         while True:

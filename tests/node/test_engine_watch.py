@@ -124,7 +124,7 @@ async def test_the_end_of_the_first_process_is_told_with_its_status(served: Serv
 
 
 def impatient(settings: EngineSettings) -> EngineSettings:
-    return replace(settings, hang_timeout_s=2.0)
+    return replace(settings, hang_timeout_s=5.0)
 
 
 @pytest.mark.parametrize("served", [impatient], indirect=True)
@@ -132,7 +132,7 @@ async def test_an_engine_that_hangs_is_killed_and_its_attempts_may_be_tried_agai
     served.record.leader.send(signal.SIGSTOP)
     failed = await served.end()
     assert (failed.reason, failed.retryable) == ("engine_died", True)
-    assert "has not answered /health for 2 s" in failed.detail
+    assert "has not answered /health for 5 s" in failed.detail
     await is_given_up(served)
 
 

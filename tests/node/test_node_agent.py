@@ -144,9 +144,9 @@ async def test_starts_on_two_accelerators_go_side_by_side() -> None:
 
 
 async def test_an_unload_goes_on_after_its_caller_has_left() -> None:
-    agent, engine = make_agent(start_s=30.0)
+    agent, engine = make_agent(start_s=300.0)
     agent.load(1, KEY, POOL_BYTES)
-    await asyncio.sleep(0.01)
+    await eventually(lambda: engine.starting)
     unload = asyncio.create_task(agent.unload(1, KEY))
     await asyncio.sleep(0)
     unload.cancel()

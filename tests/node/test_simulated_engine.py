@@ -47,7 +47,7 @@ class TestSimulatedEngineConforms(EngineConformance):
 
     @pytest.fixture
     async def replica(self, engine: SimulatedEngine) -> SimulatedReplica:
-        slow = replace(make_model(), speeds={"cpu": SpeedCoefficients(1e6, 100.0, 0.1, 0.5, 0.0)})
+        slow = replace(make_model(), speeds={"cpu": SpeedCoefficients(1e6, 40.0, 0.1, 0.5, 0.0)})
         replica = await engine.start(make_launch(slow))
         await replica.wait_ready()
         return replica

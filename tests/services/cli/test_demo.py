@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from cli_processes import PATIENCE_S
 from cli_scenario import REPOSITORY, write_scenario
 from typer.testing import CliRunner
 
@@ -116,7 +117,7 @@ def test_the_demo_runs_from_start_to_a_clean_stop(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

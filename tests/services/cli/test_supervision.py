@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from cli_processes import PATIENCE_S
 
 from maestro_services.cli.supervision import ChildFailedError, ChildSpec, RestartPolicy, supervise
 
@@ -36,7 +37,7 @@ def starts_of(name: str, folder: Path) -> list[int]:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait until the condition holds; a test that waits too long fails."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -6,11 +6,11 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli_processes import PATIENCE_S, until
 from cli_scenario import REPOSITORY, write_scenario
 
 from maestro.client import Client
@@ -22,7 +22,9 @@ WORKFLOWS = REPOSITORY / "scenarios" / "workflows"
 
 
 def maestro(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*MAESTRO, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        [*MAESTRO, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
 
 
 class Running:
@@ -39,7 +41,7 @@ class Running:
         """Run a workflow to its end and return its id."""
         with Client(self.server) as client:
             workflow_id = client.submit(load_workflow(WORKFLOWS / workflow))
-            assert client.result(workflow_id, timeout_s=60).succeeded
+            assert client.result(workflow_id, timeout_s=PATIENCE_S).succeeded
         return workflow_id
 
 
@@ -48,7 +50,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     found = Running(write_scenario(tmp_path_factory.mktemp("record")))
     yield found
     found.process.terminate()
-    found.process.wait(timeout=60)
+    found.process.wait(timeout=PATIENCE_S)
 
 
 def test_what_a_scheduler_ran_is_recorded_while_it_runs_checked_and_replayed(running: Running, tmp_path: Path) -> None:
@@ -91,12 +93,9 @@ def test_a_recorder_that_follows_writes_what_ends_until_it_is_interrupted(runnin
         text=True,
     )
     workflow = running.run("chain.yaml")
-    deadline_s = time.monotonic() + 60
-    while not trace.exists() or workflow not in trace.read_text():
-        assert time.monotonic() < deadline_s, "waited too long"
-        time.sleep(0.1)
+    until(lambda: trace.exists() and workflow in trace.read_text())
     follower.send_signal(signal.SIGINT)
-    said, _ = follower.communicate(timeout=30)
+    said, _ = follower.communicate(timeout=PATIENCE_S)
     assert follower.returncode == 0
     assert json.loads(said)["workflows"] >= 1
 

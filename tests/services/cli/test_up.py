@@ -8,12 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from cli_processes import PATIENCE_S, still_there, until
 from cli_scenario import write_scenario
 
 MAESTRO = (sys.executable, "-m", "maestro_services.cli")
@@ -36,7 +36,11 @@ class Up:
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*MAESTRO, *arguments, "--server", self.server], capture_output=True, text=True, check=False, timeout=120
+            [*MAESTRO, *arguments, "--server", self.server],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
         )
 
 
@@ -45,19 +49,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     running = Up(write_scenario(tmp_path_factory.mktemp("up")))
     yield running
     running.process.terminate()
-    running.process.wait(timeout=60)
+    running.process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
 def scenario(up: Up) -> Path:
     return Path(up.starting["log_dir"]).parents[1] / "scenario.yaml"
-
-
-def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "waited too long"
-        time.sleep(0.05)
 
 
 def test_it_says_where_everything_is(up: Up) -> None:
@@ -134,7 +131,7 @@ def test_ctrl_c_leaves_the_workflow_alone_and_says_so(up: Up, tmp_path: Path) ->
         while "ask" not in watching.stdout.readline():
             pass
         watching.send_signal(signal.SIGINT)
-        _, said = watching.communicate(timeout=60)
+        _, said = watching.communicate(timeout=PATIENCE_S)
     assert watching.returncode == 130
     assert f"{workflow} goes on; follow it: maestro watch {workflow}, end it: maestro cancel {workflow}" in said
     assert "1 stages" not in up.call("status").stdout
@@ -151,7 +148,9 @@ def test_a_cancelled_workflow_ends_a_watch_with_1(up: Up, tmp_path: Path) -> Non
 
 def test_a_second_up_is_told_of_the_first(up: Up, scenario: Path) -> None:
     """Tests that it names the processes and how to end them, and leaves the first alone."""
-    second = subprocess.run([*MAESTRO, "up", str(scenario)], capture_output=True, text=True, check=False, timeout=60)
+    second = subprocess.run(
+        [*MAESTRO, "up", str(scenario)], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
     assert second.returncode == 2
     assert f"`maestro up` has pid {up.process.pid}" in second.stderr
     assert f"scheduler (pid {up.child('serve').pid})" in second.stderr
@@ -164,7 +163,11 @@ def test_an_address_in_use_is_refused_at_once(up: Up, scenario: Path, tmp_path: 
     text = scenario.read_text().replace(f"{scenario.parent}/state", str(tmp_path / "state"))
     (tmp_path / "scenario.yaml").write_text(text)
     second = subprocess.run(
-        [*MAESTRO, "up", str(tmp_path / "scenario.yaml")], capture_output=True, text=True, check=False, timeout=60
+        [*MAESTRO, "up", str(tmp_path / "scenario.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert second.returncode == 2
     assert up.server in second.stderr
@@ -172,7 +175,9 @@ def test_an_address_in_use_is_refused_at_once(up: Up, scenario: Path, tmp_path: 
 
 def test_a_demo_beside_it_says_what_is_in_the_way(up: Up, scenario: Path) -> None:
     """Tests that what the demo's own `up` says is passed on in words, and nothing else."""
-    done = subprocess.run([*MAESTRO, "demo", str(scenario)], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [*MAESTRO, "demo", str(scenario)], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("maestro: `maestro up` ended: the scenario is up already")
     assert "{" not in done.stderr
@@ -184,7 +189,11 @@ def test_a_scheduler_of_its_own_on_an_address_in_use_is_refused(up: Up, scenario
     text = scenario.read_text().replace(f"{scenario.parent}/state", str(tmp_path / "state"))
     (tmp_path / "scenario.yaml").write_text(text)
     second = subprocess.run(
-        [*MAESTRO, "serve", str(tmp_path / "scenario.yaml")], capture_output=True, text=True, check=False, timeout=60
+        [*MAESTRO, "serve", str(tmp_path / "scenario.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert second.returncode == 2
     assert f"maestro: scheduler.listen: cannot be bound (got '{up.server}')" in second.stderr
@@ -199,7 +208,9 @@ def test_logs_that_cannot_be_written_are_refused_at_once(log_dir: str, tmp_path:
     text, count = re.subn(r"log_dir: \S+", f"log_dir: {tmp_path / log_dir}", scenario.read_text())
     assert count == 1
     scenario.write_text(text)
-    done = subprocess.run([*MAESTRO, "up", str(scenario)], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [*MAESTRO, "up", str(scenario)], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
     assert done.returncode == 2
     assert "maestro: engine.log_dir: cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
@@ -226,8 +237,8 @@ def test_either_signal_ends_everything(number: signal.Signals, tmp_path: Path) -
     running = Up(write_scenario(tmp_path))
     family = psutil.Process(running.process.pid).children(recursive=True)
     running.process.send_signal(number)
-    assert running.process.wait(timeout=60) == 0
-    assert [process for process in family if process.is_running()] == []
+    assert running.process.wait(timeout=PATIENCE_S) == 0
+    assert still_there(family) == []
 
 
 def test_down_ends_what_a_killed_up_has_left(tmp_path: Path) -> None:
@@ -237,13 +248,15 @@ def test_down_ends_what_a_killed_up_has_left(tmp_path: Path) -> None:
     family = psutil.Process(running.process.pid).children(recursive=True)
     running.process.kill()
     running.process.wait()
-    again = subprocess.run([*MAESTRO, "up", str(file)], capture_output=True, text=True, check=False, timeout=60)
+    again = subprocess.run([*MAESTRO, "up", str(file)], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert again.returncode == 2
     assert "was killed and has left scheduler (pid " in again.stderr
-    done = subprocess.run([*MAESTRO, "down", str(file)], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [*MAESTRO, "down", str(file)], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stderr
     assert "ended scheduler" in done.stdout
-    assert [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    assert still_there(family) == []
 
 
 def test_down_ends_a_running_up(tmp_path: Path) -> None:
@@ -251,7 +264,7 @@ def test_down_ends_a_running_up(tmp_path: Path) -> None:
     file = write_scenario(tmp_path)
     running = Up(file)
     down = subprocess.Popen([*MAESTRO, "down", str(file)], stdout=subprocess.PIPE, text=True)
-    assert running.process.wait(timeout=60) == 0
-    said, _ = down.communicate(timeout=60)
+    assert running.process.wait(timeout=PATIENCE_S) == 0
+    said, _ = down.communicate(timeout=PATIENCE_S)
     assert said.startswith(f"ended up (pid {running.process.pid})")
     assert not (tmp_path / "state" / "laptop.up.json").exists()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli_processes import PATIENCE_S
 from cli_scenario import write_scenario
 from typer.testing import CliRunner
 
@@ -51,8 +52,8 @@ def test_what_a_killed_up_has_left_is_named_and_can_be_ended(tmp_path: Path, chi
     UpRecord(file).note("left-node", child.pid)
     with pytest.raises(ConflictError, match=rf"was killed and has left left-node \(pid {child.pid}\)"):
         UpRecord(file).check()
-    assert end_processes(left_running(file), 30.0) == ()
-    assert child.wait(30) == -signal.SIGTERM
+    assert end_processes(left_running(file), PATIENCE_S) == ()
+    assert child.wait(PATIENCE_S) == -signal.SIGTERM
 
 
 def test_a_process_that_does_not_end_is_killed() -> None:
@@ -64,7 +65,7 @@ def test_a_process_that_does_not_end_is_killed() -> None:
         stubborn.stdout.readline()
         known = KnownProcess.of("left-node", stubborn.pid)
         assert end_processes((known,), 0.2) == (known,)
-        assert stubborn.wait(30) == -signal.SIGKILL
+        assert stubborn.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 def test_a_process_id_that_was_given_away_again_is_nobody(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 from core_driver import core_config
-from service_world import fleet
+from service_world import fleet, until
 
 from maestro.client import AsyncClient
 from maestro.v1 import scheduler_pb2_grpc
@@ -53,9 +53,7 @@ class GatedStore(Store):
 
     async def holds(self, writes: int) -> None:
         """Waits until that many writes are behind the gate."""
-        async with asyncio.timeout(10):
-            while len(self.held) < writes:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(self.held) >= writes)
 
 
 @dataclass

@@ -62,7 +62,7 @@ def live_and_die(folder: Path) -> None:
     written = threading.Event()
     facts = [(save.name, orjson.dumps(save.value)) for save in log.saves(lengths.state)]
     store.write(Write([], facts, lambda _: None, written.set))
-    assert written.wait(10)
+    assert written.wait(60)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

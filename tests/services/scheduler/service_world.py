@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +37,13 @@ from maestro_solver.predictor import PredictorConfig
 
 GIB = 1 << 30
 MIB = 1 << 20
+PATIENCE_S = 240.0
+"""How long a test waits for what comes in a second or two: whether it comes, not when, is claimed."""
+QUICK_PLANS_S = 0.5
+PLANS_IN_ANY_CASE_S = 5.0
+"""A planner's limit within which the exact model answers on a machine that is ten times slower, too."""
+DAWDLING_TOKENS_PER_S = 4.0
+"""An engine so slow that a long stage runs for as long as a test may want it to."""
 
 
 def model(name: str, *, start_s: float = 0.2) -> ModelSpec:
@@ -64,8 +71,10 @@ def sleeping_fleet() -> Fleet:
     return replace(fleet(), clusters=(half,), budget=GpuBudget(1))
 
 
-def settings(folder: Path, listen: str = "127.0.0.1:0", of: Fleet | None = None) -> SchedulerSettings:
-    """Settings of a quick scheduler on that fleet, or on another one."""
+def settings(
+    folder: Path, listen: str = "127.0.0.1:0", of: Fleet | None = None, limit_s: float = QUICK_PLANS_S
+) -> SchedulerSettings:
+    """Settings of a quick scheduler on that fleet, or on another one; ``limit_s`` is its planner's."""
     the_fleet = of or fleet()
     return SchedulerSettings(
         listen=listen,
@@ -91,7 +100,7 @@ def settings(folder: Path, listen: str = "127.0.0.1:0", of: Fleet | None = None)
             reservation_quantile=ReservationQuantile.P95,
             prompts={name: PromptRules(SpecialTokens(), estimate_tokens) for name in the_fleet.models},
         ),
-        planner=PlannerConfig(limit_s=0.5, horizon_s=30.0, tick_s=0.05, max_exact_stages=60),
+        planner=PlannerConfig(limit_s=limit_s, horizon_s=30.0, tick_s=0.05, max_exact_stages=60),
         predictor=PredictorConfig(prior=LengthForecast(60.0, 120.0, 160.0)),
     )
 
@@ -121,6 +130,20 @@ async def producing(client: AsyncClient, workflow_id: str, stage_id: str) -> Non
     async for event in client.watch(workflow_id, tokens=True):
         if isinstance(event, StageTokens) and event.stage_id == stage_id:
             return
+    raise AssertionError(f"{workflow_id} ended, and no token of {stage_id} was seen")
+
+
+async def until(claim: Callable[[], object]) -> None:
+    """Waits for something to come true."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not claim():
+            await asyncio.sleep(0.005)
+
+
+def _slowed(model: ModelSpec) -> ModelSpec:
+    """The model on engines that dawdle."""
+    speeds = {kind: replace(speed, decode_tokens_per_s=DAWDLING_TOKENS_PER_S) for kind, speed in model.speeds.items()}
+    return replace(model, speeds=speeds)
 
 
 @dataclass
@@ -132,14 +155,15 @@ class World:
     address: str
     client: AsyncClient
     fleet: Fleet
+    limit_s: float = QUICK_PLANS_S
     nodes: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     stops: dict[str, asyncio.Event] = field(default_factory=dict)
     serving: asyncio.Task[None] | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def start_node(self, name: str) -> None:
-        """Starts a node's agent with a simulated engine."""
-        spec = next(n for c in self.fleet.clusters for n in c.nodes if n.name == name)
+    async def start_node(self, name: str, *, dawdling: bool = False) -> None:
+        """Starts a node's agent with a simulated engine. One that is ``dawdling`` ends no long stage within a test."""
+        spec, models = next(n for c in self.fleet.clusters for n in c.nodes if n.name == name), self.fleet.models
         engine = EngineSettings(
             EngineKind.SIMULATED,
             Path("/nonexistent"),
@@ -150,7 +174,7 @@ class World:
         config = NodeConfig(
             cluster=name.removesuffix("-node"),
             node=spec,
-            models=self.fleet.models,
+            models={key: _slowed(model) for key, model in models.items()} if dawdling else models,
             sources={},
             engine=engine,
             scheduler_address=self.address,
@@ -172,21 +196,23 @@ class World:
     async def restart_scheduler(self) -> None:
         """Starts another scheduler on the same store and address."""
         self.stop = asyncio.Event()
-        self.scheduler = Scheduler(settings(self.folder, self.address, self.fleet), self.stop)
+        self.scheduler = Scheduler(settings(self.folder, self.address, self.fleet, self.limit_s), self.stop)
         self.serving = asyncio.create_task(self.scheduler.run())
         await self.scheduler.wait_listening()
 
 
 @asynccontextmanager
-async def world(folder: Path, nodes: Mapping[str, bool] | None = None, of: Fleet | None = None) -> AsyncIterator[World]:
-    """A Maestro with all nodes of its fleet, or with those whose name is mapped to True."""
+async def world(
+    folder: Path, nodes: Mapping[str, bool] | None = None, of: Fleet | None = None, limit_s: float = QUICK_PLANS_S
+) -> AsyncIterator[World]:
+    """A Maestro with all nodes of its fleet, or with those whose name is mapped to True; ``limit_s``: its planner's."""
     stop = asyncio.Event()
     the_fleet = of or fleet()
-    scheduler = Scheduler(settings(folder, of=the_fleet), stop)
+    scheduler = Scheduler(settings(folder, of=the_fleet, limit_s=limit_s), stop)
     serving = asyncio.create_task(scheduler.run())
     address = await scheduler.wait_listening()
     async with AsyncClient(address) as client:
-        running = World(folder, scheduler, address, client, the_fleet, serving=serving, stop=stop)
+        running = World(folder, scheduler, address, client, the_fleet, limit_s, serving=serving, stop=stop)
         everything = {item.name: True for cluster in the_fleet.clusters for item in cluster.nodes}
         for name, wanted in (nodes or everything).items():
             if wanted:

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from gated_service import GatedService, gated_service
-from service_world import call, diamond, world
+from service_world import PATIENCE_S, call, diamond, until, world
 
 from maestro.errors import ConflictError, InvalidInputError, MaestroError, NotFoundError, OverloadedError
 from maestro.events import StageChanged, WorkflowChanged
@@ -78,7 +78,7 @@ async def test_of_two_results_within_one_commit_the_second_is_refused(tmp_path: 
             calls.append(asyncio.create_task(service.client.complete_stage(workflow_id, "search", **result)))
             await service.store.holds(len(calls))
         service.store.open_gate()
-        answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+        answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), PATIENCE_S)
         assert [type(answer) for answer in answers] == [type(None), ConflictError, type(None)]
         assert (await service.client.get(workflow_id)).stages[0].output == "found"
 
@@ -93,7 +93,7 @@ async def test_a_result_that_a_cancellation_overtook_is_refused(tmp_path: Path) 
         await service.store.holds(2)
         service.store.open_gate()
         with pytest.raises(ConflictError, match=r'"search" is cancelled'):
-            await asyncio.wait_for(completing, 10)
+            await asyncio.wait_for(completing, PATIENCE_S)
         assert await cancelling is WorkflowState.CANCELLED
 
 
@@ -126,15 +126,15 @@ async def test_a_watch_from_beyond_the_end_ends_with_the_workflow(tmp_path: Path
         await asyncio.sleep(0.2)
         assert not watching.done()
         await service.client.cancel(workflow_id)
-        assert await asyncio.wait_for(watching, 10) == []
-        assert await asyncio.wait_for(everything(), 10) == []
+        assert await asyncio.wait_for(watching, PATIENCE_S) == []
+        assert await asyncio.wait_for(everything(), PATIENCE_S) == []
 
 
 async def test_a_watch_of_a_workflow_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
     async with gated_service(tmp_path) as service:
         watching = service.client.watch("wf-none", after_sequence=7)
         with pytest.raises(NotFoundError, match="wf-none"):
-            await asyncio.wait_for(anext(watching), 10)
+            await asyncio.wait_for(anext(watching), PATIENCE_S)
 
 
 async def test_a_watcher_that_is_too_slow_is_told_so(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ async def test_the_client_resumes_where_it_was_too_slow(tmp_path: Path) -> None:
     async with gated_service(tmp_path, watcher_buffer=1) as service:
         workflow_id = await service.client.submit(diamond())
         seen = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in service.client.watch(workflow_id):
                 if not seen:
                     await service.client.cancel(workflow_id)
@@ -207,20 +207,19 @@ async def test_nothing_is_shown_that_a_power_failure_would_undo(
     """Tests invariant: nothing is shown before it is durable, whatever way it is asked for."""
     gate = threading.Event()
     gate.set()
-    monkeypatch.setattr(os, "fdatasync", lambda _: gate.wait(30))
+    monkeypatch.setattr(os, "fdatasync", lambda _: gate.wait(PATIENCE_S))
     async with gated_service(tmp_path, synchronous="full") as service:
         workflow_id = await service.client.submit(TOOL_THEN_MORE)
         gate.clear()
         asking = {"cancel": asyncio.create_task(service.client.cancel(workflow_id))}
-        while not service.loop.in_store:
-            await asyncio.sleep(0.005)
+        await until(lambda: service.loop.in_store)
         assert (await service.client.get(workflow_id)).state is WorkflowState.ACTIVE
         asking["list"] = asyncio.create_task(anext(service.client.list()))
         asking["watch"] = asyncio.create_task(anext(service.client.watch(workflow_id)))
         await asyncio.sleep(0.3)
         assert [name for name, task in asking.items() if task.done()] == []
         gate.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert await asking["cancel"] is WorkflowState.CANCELLED
             assert (await asking["list"]).state is WorkflowState.CANCELLED
             assert await asking["watch"]

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 from core_driver import core_config
-from service_world import call, fleet
+from service_world import PATIENCE_S, call, fleet
 
 from maestro.errors import UnreachableError
 from maestro.workflow import WorkflowSpec
@@ -92,7 +92,7 @@ async def test_effects_wait_until_they_are_written_and_views_until_they_are_dura
     assert views.get("w1") is None
     assert not submitting.done()
     store.flush()
-    await asyncio.wait_for(submitting, 5)
+    await asyncio.wait_for(submitting, PATIENCE_S)
     assert views.get("w1") is not None
     assert [effect for effect in effects if isinstance(effect, AcknowledgeAttempts)]
     assert not [effect for effect in effects if isinstance(effect, LoadReplica)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import grpc
 from core_driver import core_config
 from gated_service import GatedStore
 from scripted_node import ScriptedNode, scripted_node
-from service_world import fleet
+from service_world import fleet, until
 
 from maestro.v1 import fleet_pb2, fleet_pb2_grpc, node_pb2
 from maestro_services.scheduler.core import SchedulerCore
@@ -28,13 +28,6 @@ from maestro_services.scheduler.views import Views
 from maestro_solver.predictor import LengthPredictor
 
 PATIENCE_S = 60.0
-
-
-async def until(claim: Callable[[], object]) -> None:
-    """Waits for something to come true."""
-    async with asyncio.timeout(5):
-        while not claim():
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -106,7 +99,7 @@ class FleetService:
         for spec in self.loop.core.nodes["left-node"].spec.accelerators:
             request.capabilities.accelerators.add(name=spec.name, kind=spec.kind, memory_bytes=spec.memory_bytes)
         request.capabilities.models.extend(fleet().models)
-        return await self.stub.RegisterNode(request, timeout=5)
+        return await self.stub.RegisterNode(request, timeout=PATIENCE_S)
 
 
 @asynccontextmanager
@@ -155,6 +148,6 @@ async def test_a_node_that_registers_while_it_is_being_forgotten_stays_connected
         heartbeat = fleet_pb2.HeartbeatRequest(
             node="left-node", instance_id="second", lease_generation=lease.lease_generation
         )
-        assert (await service.stub.Heartbeat(heartbeat, timeout=5)).scheduler_epoch == 1
+        assert (await service.stub.Heartbeat(heartbeat, timeout=PATIENCE_S)).scheduler_epoch == 1
         assert service.loop.core.nodes["left-node"].state is NodeState.UP
         assert service.store.failures == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import service_world
-from service_world import call, diamond, world
+from service_world import PATIENCE_S, PLANS_IN_ANY_CASE_S, call, diamond, world
 
 from maestro.plan import PlanSource
 from maestro.status import WorkflowState
@@ -31,9 +31,10 @@ def plans_of_residency(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_workflows_run_to_their_end_under_plans_of_residency(tmp_path: Path) -> None:
     """Tests that the solver's plans load both models, and place no stage."""
-    async with world(tmp_path) as maestro:
+    async with world(tmp_path, limit_s=PLANS_IN_ANY_CASE_S) as maestro:
+        await maestro.scheduler.planner.wait_ready()
         ids = [await maestro.client.submit(diamond()) for _ in range(4)]
-        results = [await maestro.client.result(workflow_id, timeout_s=60) for workflow_id in ids]
+        results = [await maestro.client.result(workflow_id, timeout_s=PATIENCE_S) for workflow_id in ids]
         report = await maestro.client.plan()
     assert all(result.status.state is WorkflowState.SUCCEEDED for result in results)
     assert {stage.model for result in results for stage in result.status.stages} == {"writer", "critic"}
@@ -47,7 +48,7 @@ async def test_models_that_one_accelerator_cannot_hold_at_once_take_turns(tmp_pa
     async with world(tmp_path, {"left-node": True, "right-node": False}) as maestro:
         chain = WorkflowSpec("essays", (call("draft"), call("review", "draft", models=("critic",))))
         ids = [await maestro.client.submit(chain) for _ in range(3)]
-        results = [await maestro.client.result(workflow_id, timeout_s=100) for workflow_id in ids]
+        results = [await maestro.client.result(workflow_id, timeout_s=PATIENCE_S) for workflow_id in ids]
     assert all(result.status.state is WorkflowState.SUCCEEDED for result in results)
 
 
@@ -57,5 +58,5 @@ async def test_the_next_scheduler_goes_on_where_the_last_one_ended(tmp_path: Pat
         await asyncio.sleep(0.3)
         await maestro.stop_scheduler()
         await maestro.restart_scheduler()
-        results = [await maestro.client.result(workflow_id, timeout_s=60) for workflow_id in ids]
+        results = [await maestro.client.result(workflow_id, timeout_s=PATIENCE_S) for workflow_id in ids]
     assert all(result.status.state is WorkflowState.SUCCEEDED for result in results)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from core_driver import Driver
-from service_world import diamond
+from service_world import PATIENCE_S, diamond
 
 from maestro.codec import workflow_to_proto
 from maestro.errors import ConflictError
@@ -49,7 +49,7 @@ def write(store: Store, driver: Driver) -> None:
     """Writes all the driver's transitions and waits until they are durable."""
     done = threading.Event()
     store.write(Write(driver.transitions, [("note", b"kept")], lambda _: done.set(), nothing))
-    assert done.wait(10)
+    assert done.wait(PATIENCE_S)
     driver.transitions.clear()
 
 
@@ -169,7 +169,7 @@ def test_a_commit_that_fails_is_reported_and_nothing_later_counts_as_durable(tmp
     store.write(Write(driver.transitions, [], lambda _: durable.append("first"), nothing))
     store.write(Write(driver.transitions, [], lambda _: durable.append("same sequence again"), nothing))
     store.write(Write([], [("later", b"")], lambda _: durable.append("later"), nothing))
-    assert failed.wait(10)
+    assert failed.wait(PATIENCE_S)
     assert failures
     assert "same sequence again" not in durable
     assert "later" not in durable
@@ -186,13 +186,13 @@ class GatedDisk:
 
     def flush(self, _descriptor: int) -> None:
         self.began.release()
-        assert self.gate.acquire(timeout=10)
+        assert self.gate.acquire(timeout=PATIENCE_S)
         if self.error is not None:
             raise self.error
 
     def wait_for_a_flush(self) -> None:
         """Returns once a flush has begun that no earlier call has waited for."""
-        assert self.began.acquire(timeout=10)
+        assert self.began.acquire(timeout=PATIENCE_S)
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_what_is_written_during_a_flush_is_durable_with_the_next(tmp_path: Path,
     disk.wait_for_a_flush()
     assert told[3:] == ["first durable"]
     disk.gate.release()
-    assert done.wait(10)
+    assert done.wait(PATIENCE_S)
     assert told[3:] == ["first durable", "second durable", "third durable"]
     store.close()
     assert failures == []

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
@@ -22,13 +23,18 @@ from maestro_solver.planner import PlannerConfig
 
 GRACE_S = 0.5
 START_TIMEOUT_S = 60.0
-START_PATIENCE_S = 15.0
+START_AGAIN_S = 1.0
+START_PATIENCE_S = 30.0
 
 log = logging.getLogger(__name__)
 
 
 class _Process:
-    """One solver process and the thread that reads from it. ``inbox`` gets its messages, then None when it ends."""
+    """One solver process and the thread that reads from it. ``inbox`` gets its messages, then None when it ends.
+
+    The thread closes the connection, once nothing more can come: closed beside it, the descriptor's number would be the
+    next process's, and the thread would take that one's messages.
+    """
 
     def __init__(self, config: PlannerConfig) -> None:
         ours, theirs = socket.socketpair()
@@ -39,6 +45,7 @@ class _Process:
         )
         theirs.close()
         self._connection = Connection(ours.detach())
+        self._in_use = threading.Lock()
         self.inbox: asyncio.Queue[FromSolver | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._connection.send(config)
@@ -50,28 +57,33 @@ class _Process:
         return self._popen.pid
 
     def send(self, snapshot: Snapshot) -> None:
-        """Pickles and sends a request; called in a thread, since a large snapshot takes a while."""
-        self._connection.send(Request(snapshot))
+        """Pickles and sends a request; called in a thread, since a large snapshot takes a while.
+
+        Raises OSError where the process has ended.
+        """
+        with self._in_use:
+            self._connection.send(Request(snapshot))
 
     def kill(self) -> None:
         """Ends it at once."""
         self._popen.send_signal(signal.SIGKILL)
         self._popen.wait()
-        self._connection.close()
 
     def _read(self) -> None:
-        message: FromSolver | None
-        while True:
-            try:
-                message = self._connection.recv()
-            except (EOFError, OSError, TypeError):  # TypeError: closed by kill() while it was being read from
-                message = None
-            try:
-                self._loop.call_soon_threadsafe(self.inbox.put_nowait, message)
-            except RuntimeError:  # the event loop has ended
-                return
-            if message is None:
-                return
+        with suppress(EOFError, OSError):
+            while self._hand_over(self._connection.recv()):
+                pass
+        with self._in_use:
+            self._connection.close()
+        self._hand_over(None)
+
+    def _hand_over(self, message: FromSolver | None) -> bool:
+        """Puts a message in the inbox; whether there is an event loop to take it."""
+        try:
+            self._loop.call_soon_threadsafe(self.inbox.put_nowait, message)
+        except RuntimeError:  # the event loop has ended
+            return False
+        return True
 
 
 class PlannerHost:
@@ -114,10 +126,15 @@ class PlannerHost:
         self._asking = asyncio.create_task(self._ask(snapshot))
 
     async def _start(self) -> None:
+        """Starts the process, again and again until it is ready; every try may take twice as long as the last one.
+
+        On a machine too busy for the first it would else be killed each time shortly before its end.
+        """
+        patience_s = START_TIMEOUT_S
         while True:
             self._process = _Process(self._config)
             try:
-                first = await asyncio.wait_for(self._process.inbox.get(), START_TIMEOUT_S)
+                first = await asyncio.wait_for(self._process.inbox.get(), patience_s)
             except TimeoutError:
                 first = None
             if isinstance(first, Ready):
@@ -126,7 +143,8 @@ class PlannerHost:
             log.error("the solver process did not start; trying again")
             self.replaced += 1
             self._process.kill()
-            await asyncio.sleep(1.0)
+            patience_s *= 2.0
+            await asyncio.sleep(START_AGAIN_S)
 
     async def _ask(self, snapshot: Snapshot) -> None:
         try:

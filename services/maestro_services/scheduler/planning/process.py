@@ -15,13 +15,18 @@ from maestro_solver.planner.generate import generate
 from maestro_solver.warm import warm
 
 NICENESS = 15
+"""Planning must never delay the scheduler, which dispatches stages."""
+
+START_NICENESS = 5
+"""Without plans nothing is loaded for a while: a start comes before engines and other work, but after the scheduler."""
 
 
 def serve(connection: Connection, config: PlannerConfig) -> None:
     """Plans until the host is gone."""
-    lower_priority(os.getpid(), NICENESS)  # planning must never delay the scheduler, which dispatches stages
+    lower_priority(os.getpid(), START_NICENESS)
     warm()  # pays for compiled code, and the plan for imports and first use
     plan(generate("small", 8, 2, seed=0), config, time.monotonic)
+    lower_priority(os.getpid(), NICENESS - START_NICENESS)
     connection.send(Ready())
     while True:
         request: Request = connection.recv()
