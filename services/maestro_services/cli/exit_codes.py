@@ -15,6 +15,7 @@ from maestro.errors import (
     UnreachableError,
     UnsupportedError,
 )
+from maestro_services.cli.supervision import ChildFailedError
 
 
 class ExitCode(IntEnum):
@@ -34,6 +35,7 @@ _CODES: tuple[tuple[type[MaestroError], ExitCode], ...] = (
     (NotFoundError, ExitCode.INVALID_INPUT),
     (ConflictError, ExitCode.INVALID_INPUT),
     (UnsupportedError, ExitCode.INVALID_INPUT),
+    (ChildFailedError, ExitCode.INVALID_INPUT),  # it ended with this code itself, which restarts would not mend
     (InfeasibleError, ExitCode.INFEASIBLE),
     (DeadlineExceededError, ExitCode.TIMED_OUT),
     (UnreachableError, ExitCode.UNREACHABLE),
