@@ -123,5 +123,5 @@ def test_the_demo_runs_from_start_to_a_clean_stop(tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     assert report["summary"]["succeeded"] == report["summary"]["workflows"] == 8
     assert report["summary"]["used_tokens"] > 0
-    assert sum(report["summary"]["plans_by_source"].values()) > 0
+    assert sum(report["summary"]["plans_by_source"].values()) > 0, report["summary"]
     assert re.search("no process left, no port held", done.stderr)
