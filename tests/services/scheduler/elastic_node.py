@@ -102,14 +102,18 @@ class Elastic:
             self.leaving.append((driver.now + self.unload_s, effect))
         for effect in driver.take(do.LoadReplica):
             assert isinstance(effect, do.LoadReplica)
-            self.held[effect.accelerator, effect.model] = ready(effect)
-            self._check_memory()
             driver.now += 0.3
-            driver.report(NODE, *self.held.values(), attempts=self._attempts())
+            self.ready(effect)
         for attempt in driver.attempts():
             self.running.append((driver.now + self.attempt_s, attempt))
             self._check_memory()
         self._end_what_is_due()
+
+    def ready(self, effect: do.LoadReplica) -> None:
+        """A load is over."""
+        self.held[effect.accelerator, effect.model] = ready(effect)
+        self._check_memory()
+        self.driver.report(NODE, *self.held.values(), attempts=self._attempts())
 
     def ended(self, *workflows: str) -> bool:
         """Whether these have ended well."""

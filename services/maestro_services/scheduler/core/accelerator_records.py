@@ -49,7 +49,8 @@ class AcceleratorRecord:
     places; ``stages_held`` and ``kv_held`` (bytes of all the replica) say how many and how much by model, and
     ``share_held_bytes`` what is held of this accelerator alone, replicas of other accelerators that have a share of it
     included; only the methods here change any of the five. ``promised`` is elastic memory of this accelerator, in
-    bytes by model, that loads leave to a ready stage. ``retired`` holds the highest generation of each model that is
+    bytes by model, that loads and other models leave to a ready stage, ``expected`` what loads that nothing waits for
+    leave to the next one. ``retired`` holds the highest generation of each model that is
     gone.
     """
 
@@ -66,6 +67,7 @@ class AcceleratorRecord:
     kv_held: dict[str, int] = field(default_factory=dict)
     share_held_bytes: int = 0
     promised: dict[str, int] = field(default_factory=dict)
+    expected: dict[str, int] = field(default_factory=dict)
     retired: dict[str, int] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
     no_load_before_s: dict[str, float] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from maestro_services.scheduler.core.ordering import Ordering
 from maestro_services.scheduler.core.outcome import Outcome
 from maestro_services.scheduler.core.prefixes import Prefixes
 from maestro_services.scheduler.core.records import StageRecord
-from maestro_services.scheduler.core.rooms import can_have_room
+from maestro_services.scheduler.core.rooms import can_have_room, leaves_promised
 from maestro_services.scheduler.core.starting import Starter
 from maestro_services.scheduler.core.state import SchedulerState
 from maestro_solver.heuristics.dispatch import Site
@@ -156,6 +156,8 @@ class Dispatch:
         if replica is None or replica.phase is not ReplicaPhase.READY:
             return False
         if room(accelerator, self._models[option.model], self._models, option.kv_bytes, {}) is not None:
+            return False
+        if accelerator.spec.kv_elastic and not leaves_promised(accelerator, option, self._models):
             return False
         name = accelerator.spec.name
         return self._state.is_usable(name) and self._state.agenda.next_eviction(name, option.model) is None

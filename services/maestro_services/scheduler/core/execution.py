@@ -149,10 +149,12 @@ class Execution:
     def _make_room(self, accelerator: AcceleratorRecord, load: PlannedLoad, now: float, outcome: Outcome) -> bool:
         """Whether the load fits now on all accelerators it takes; where it does not, others are told to leave."""
         fits = True
+        is_awaited = self._state.ready.count(load.model) or self._state.agenda.pending(load.accelerator, load.model)
         for member in accelerator.members(load.model):
             over_bytes = self._needed_bytes(member, load) - member.spec.memory_bytes
+            left_bytes = 0 if is_awaited else sum(member.expected.values())
+            fits = fits and over_bytes + left_bytes <= 0
             if over_bytes > 0:
-                fits = False
                 self._clear(member, load, over_bytes, now, outcome)
         return fits
 

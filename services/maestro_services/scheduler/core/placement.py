@@ -99,7 +99,7 @@ class Placement:
     def _without_room(self, keys: list[StageKey], now: float) -> Iterator[StageRecord]:
         """Those of the stages that plans had the time to place and have not, and ordered ones that lack memory."""
         patience_s = self._state.config.min_plan_interval_s + PLAN_FIRST_S
-        for key in (*keys, *self._state.agenda.place):
+        for key in dict.fromkeys((*keys, *self._state.agenda.place)):
             stage = self._state.stage(key)
             if stage is not None and stage.ready and now - (stage.ready_at_s or now) > patience_s:
                 placed = key in self._state.agenda.place

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from maestro.fleet import ModelSpec
 from maestro.snapshot import ReplicaPhase, RunOption
 from maestro_services.scheduler.core.accelerator_records import AcceleratorRecord
+from maestro_services.scheduler.core.backfill import resident_bytes
 from maestro_services.scheduler.core.state import SchedulerState
 
 SERVING = (ReplicaPhase.READY, ReplicaPhase.LOADING)
@@ -61,6 +62,17 @@ def can_have_room(
     Fixed pools are the same everywhere: which reservations they hold is known before a stage is ready.
     """
     return not accelerator.spec.kv_elastic or kv_bytes <= _room(accelerator, model, models, 0)
+
+
+def leaves_promised(accelerator: AcceleratorRecord, option: RunOption, models: Mapping[str, ModelSpec]) -> bool:
+    """Whether a stage, where KV is elastic, leaves what is promised to stages of other models."""
+    share_bytes = models[option.model].share_bytes(option.kv_bytes)
+    for member in accelerator.members(option.model):
+        promised_bytes = sum(found for model, found in member.promised.items() if model != option.model)
+        used_bytes = resident_bytes(member, models) + member.share_held_bytes if promised_bytes else 0
+        if promised_bytes and used_bytes + promised_bytes + share_bytes > member.spec.memory_bytes:
+            return False
+    return True
 
 
 def _pinned_bytes(accelerator: AcceleratorRecord, but: ModelSpec, models: Mapping[str, ModelSpec]) -> int:

@@ -23,6 +23,7 @@ from maestro_solver.planner import PlannerConfig
 
 GRACE_S = 0.5
 START_TIMEOUT_S = 60.0
+LONGEST_START_S = 600.0
 START_AGAIN_S = 1.0
 START_PATIENCE_S = 30.0
 
@@ -126,9 +127,10 @@ class PlannerHost:
         self._asking = asyncio.create_task(self._ask(snapshot))
 
     async def _start(self) -> None:
-        """Starts the process, again and again until it is ready; every try may take twice as long as the last one.
+        """Starts the process, again and again until it is ready.
 
-        On a machine too busy for the first it would else be killed each time shortly before its end.
+        One that takes too long is followed by one that may take twice as long: on a machine too busy for the first it
+        would else be killed each time shortly before its end.
         """
         patience_s = START_TIMEOUT_S
         while True:
@@ -136,14 +138,13 @@ class PlannerHost:
             try:
                 first = await asyncio.wait_for(self._process.inbox.get(), patience_s)
             except TimeoutError:
-                first = None
+                first, patience_s = None, min(2.0 * patience_s, LONGEST_START_S)
             if isinstance(first, Ready):
                 self._ready.set()
                 return
             log.error("the solver process did not start; trying again")
             self.replaced += 1
             self._process.kill()
-            patience_s *= 2.0
             await asyncio.sleep(START_AGAIN_S)
 
     async def _ask(self, snapshot: Snapshot) -> None:
